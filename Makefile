@@ -1,0 +1,66 @@
+# What people run. `make` alone lists the targets; every target can be repeated and repairs what is half done.
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint requirements/constraints.txt
+PINS := pyproject.toml requirements/constraints.txt
+STUBS := micropython-esp32-stubs==1.26.0.post1
+WORKERS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-setup lint firmware clean
+.DELETE_ON_ERROR:
+
+help: ## List what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.run-time ## Install the run-time part into .venv
+
+demo: setup ## Two simulated devices pay each other; nothing else is needed
+	@$(BIN)/jiaozi demo
+
+test: test-setup lint ## Everything a change must pass: ruff, pyright for host and firmware, pytest
+	$(BIN)/pytest -n $(WORKERS)
+
+lint: test-setup ## Style and types only
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright --project pyrightconfig.json
+	$(BIN)/pyright --project pyrightconfig.firmware.json
+
+test-setup: $(VENV)/.test typings/.installed
+
+firmware: setup ## Compile the firmware of one board: make firmware BOARD=esp32-pos
+	@test -n "$(BOARD)" || { echo "Which board? For example: make firmware BOARD=esp32-pos. There are:"; ls -d boards/*/; exit 2; }
+	@$(BIN)/python -m host_tools.images.compile $(BOARD) build/firmware/$(BOARD)
+
+clean: ## Remove what was built; .venv and typings stay
+	rm -rf build .pytest_cache .ruff_cache .hypothesis
+
+# Python 3.11 or newer makes the environment: PYTHON if it is given, else the first that runs and is new enough.
+$(VENV)/bin/python:
+	@for python in $(or $(PYTHON),python3 python3.11 python3.12 python3.13); do \
+		if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+			echo "Making $(VENV) with $$("$$python" --version)"; \
+			"$$python" -m venv $(VENV) && exit 0; \
+			echo "$$python could not make $(VENV). On Debian and Ubuntu: sudo apt install python3-venv"; exit 1; \
+		fi; \
+	done; \
+	echo "jiaozi needs Python 3.11 or newer; $(or $(PYTHON),python3) is $$($(or $(PYTHON),python3) --version 2>&1 || true)."; \
+	echo "Install one (https://www.python.org/downloads), or name it: make PYTHON=/path/to/python3.12 ..."; \
+	exit 1
+
+$(VENV)/.run-time: $(PINS) | $(VENV)/bin/python
+	@echo "Installing the run-time part into $(VENV) (a minute the first time)"
+	@$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.test: $(PINS) | $(VENV)/bin/python
+	@echo "Installing the run-time part and the test tools into $(VENV) (a few minutes the first time)"
+	@$(PIP) --editable '.[test]'
+	@touch $@ $(VENV)/.run-time
+
+# Apart from the environment: the stubs would shadow the host's standard library.
+typings/.installed: Makefile | $(VENV)/bin/python
+	@$(BIN)/python -m pip --disable-pip-version-check install --quiet --upgrade --target typings $(STUBS)
+	@touch $@

@@ -1,0 +1,21 @@
+"""What every generated `board.py` holds, for the type checker; `host_tools/images/boards.py` writes the values."""
+
+NAME: str
+CHIP: str
+PORT: str  # module of `firmware/ports/`
+APP: str  # "wallet" or "terminal"
+
+LINK: dict  # for `ports.*.open_uart`, with its `baudrate`
+NFC: dict
+PANEL: dict | None
+
+DISPLAY: dict | None  # {"kind": "panel"} or {"kind": "ssd1306", "i2c": {..}, "address": 0x3C}
+KEYPAD: dict | None  # {"kind": "panel"}, {"kind": "matrix", "rows": [..], "columns": [..]} or {"kind": "button", "pin": 3}
+BUZZER: dict | None  # {"kind": "panel"} or {"kind": "pin", "pin": 23}
+JOURNAL: dict  # {"label": "journal", "size_bytes": 262144}, for `ports.*.open_flash`
+
+has_display: bool
+has_keypad: bool  # digits can be typed
+has_button: bool  # one button: confirm
+has_buzzer: bool
+has_clock: bool
