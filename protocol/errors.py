@@ -1,0 +1,129 @@
+"""What can go wrong, as types and as one append-only table of causes.
+
+Four different things have four different types: the peer sent bytes that are no valid encoding (`DecodeError`), a rule refused
+something well-formed (`Refused`), we called our own code wrongly (`LocalError`), and the link is gone (raised by whoever owns the
+link, never in here). A refusal carries a cause from the table below; on the wire it is one byte of response data in front of the
+status word of ISO/IEC 7816-4 that the table names, so that a person can be told exactly which of them it was.
+"""
+
+
+class ProtocolError(Exception):
+    """Root of everything `protocol` raises."""
+
+
+class DecodeError(ProtocolError):
+    """The bytes are not the one valid encoding. `reason` is one of `empty`, `type`, `version`, `length`, `trailing`, `value`."""
+
+    def __init__(self, what: str, reason: str):
+        super().__init__(what + ": " + reason)
+        self.what = what
+        self.reason = reason
+
+
+class LocalError(ProtocolError):
+    """We used the API in a way its state does not allow; nothing was changed."""
+
+
+class Refused(ProtocolError):
+    """A rule refused; nothing was changed. `cause` is a code of this module's table."""
+
+    def __init__(self, cause: int):
+        super().__init__(name_of(cause))
+        self.cause = cause
+
+
+class RefusedByPeer(Refused):
+    """The other side of the link refused and named its cause."""
+
+
+# Codes are never reused or renumbered. Order is only history.
+MALFORMED = 1
+WRONG_LENGTH = 2
+UNKNOWN_COMMAND = 3
+WRONG_CLASS = 4
+WRONG_PARAMETERS = 5
+NOT_FOUND = 6
+NOT_PERSONALISED = 7
+ALREADY_PERSONALISED = 8
+SERVICE = 9
+JOURNAL_FULL = 10
+UNKNOWN_OPERATOR = 11
+BAD_CERTIFICATE = 12
+BAD_SIGNATURE = 13
+REVOKED = 14
+EXPIRED = 15
+OTHER_CURRENCY = 16
+WRONG_PARTY = 17
+OVER_PAYMENT_LIMIT = 18
+OVER_SUM_LIMIT = 19
+TOO_MANY_RECORDS = 20
+TOO_LONG_OFFLINE = 21
+INSUFFICIENT_BALANCE = 22
+BALANCE_LIMIT = 23
+IN_DOUBT_FULL = 24
+CONFIRM = 25
+REQUEST_OPEN = 26
+ASK_LEDGER = 27
+UNKNOWN_REQUEST = 28
+UNKNOWN_TRANSFER = 29
+STALE = 30
+WRONG_BASE = 31
+NOT_FOR_THIS_DEVICE = 32
+MISMATCH = 33
+NOT_SELECTED = 34
+RETIRED = 35
+REQUEST_CLOSED = 36
+LOT = 37
+REVOCATIONS_MISSING = 38
+
+# code: (name, status word)
+CAUSES = {
+    MALFORMED: ("malformed", 0x6A80),
+    WRONG_LENGTH: ("wrong length", 0x6700),
+    UNKNOWN_COMMAND: ("unknown command", 0x6D00),
+    WRONG_CLASS: ("unknown class", 0x6E00),
+    WRONG_PARAMETERS: ("wrong parameters", 0x6A86),
+    NOT_FOUND: ("not found", 0x6A82),
+    NOT_PERSONALISED: ("not personalised", 0x6985),
+    ALREADY_PERSONALISED: ("already personalised", 0x6985),
+    SERVICE: ("service needed", 0x6581),
+    JOURNAL_FULL: ("journal full", 0x6A84),
+    UNKNOWN_OPERATOR: ("unknown operator", 0x6A88),
+    BAD_CERTIFICATE: ("bad certificate", 0x6982),
+    BAD_SIGNATURE: ("bad signature", 0x6982),
+    REVOKED: ("revoked", 0x6982),
+    EXPIRED: ("expired", 0x6985),
+    OTHER_CURRENCY: ("other currency", 0x6985),
+    WRONG_PARTY: ("wrong party", 0x6985),
+    OVER_PAYMENT_LIMIT: ("over payment limit", 0x6985),
+    OVER_SUM_LIMIT: ("over sum limit", 0x6985),
+    TOO_MANY_RECORDS: ("too many payments since sync", 0x6985),
+    TOO_LONG_OFFLINE: ("too long without sync", 0x6985),
+    INSUFFICIENT_BALANCE: ("insufficient balance", 0x6985),
+    BALANCE_LIMIT: ("over balance limit", 0x6985),
+    IN_DOUBT_FULL: ("too many payments in doubt", 0x6A84),
+    CONFIRM: ("confirm on device", 0x6985),
+    REQUEST_OPEN: ("a request is open", 0x6985),
+    ASK_LEDGER: ("ask the ledger", 0x6985),
+    UNKNOWN_REQUEST: ("unknown request", 0x6A88),
+    UNKNOWN_TRANSFER: ("unknown transfer", 0x6A88),
+    STALE: ("stale number", 0x6985),
+    WRONG_BASE: ("wrong base", 0x6985),
+    NOT_FOR_THIS_DEVICE: ("not for this device", 0x6985),
+    MISMATCH: ("does not match", 0x6A80),
+    NOT_SELECTED: ("not selected", 0x6985),
+    RETIRED: ("retired", 0x6985),
+    REQUEST_CLOSED: ("request closed", 0x6985),
+    LOT: ("lot not supported", 0x6985),
+    REVOCATIONS_MISSING: ("revocation list missing", 0x6985),
+}
+
+
+def name_of(cause: int) -> str:
+    """The cause's name in the table, or `cause N` for a code of a newer version."""
+    return CAUSES[cause][0] if cause in CAUSES else "cause %d" % cause
+
+
+def status_word(cause: int) -> int:
+    """The ISO/IEC 7816-4 status word that goes with a cause."""
+    return CAUSES[cause][1]

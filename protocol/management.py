@@ -1,0 +1,333 @@
+"""What a host may do with a device: make its key, personalise it, read its statement and journal, hand it its operator's objects.
+
+The host is only a carrier. Every object is checked here against the device's own operator; a repeated one answers as it did the first time.
+Handlers return effects; `device` is described in `protocol.card`.
+"""
+
+from protocol import effects, records
+from protocol.errors import (
+    ALREADY_PERSONALISED,
+    BAD_CERTIFICATE,
+    BAD_SIGNATURE,
+    LOT,
+    MISMATCH,
+    NOT_FOR_THIS_DEVICE,
+    NOT_FOUND,
+    NOT_PERSONALISED,
+    REQUEST_OPEN,
+    REVOCATIONS_MISSING,
+    STALE,
+    WRONG_BASE,
+    DecodeError,
+    Refused,
+)
+from protocol.layout import Layout
+from protocol.limits import check_headroom
+from protocol.objects import (
+    ID_BYTES,
+    KEY_BYTES,
+    NONCE_BYTES,
+    RETIRE,
+    Acknowledgement,
+    Certificate,
+    Load,
+    OperatorCertificate,
+    Order,
+    Resolution,
+    Revocations,
+    Statement,
+    Transfer,
+    device_id,
+)
+
+# Names of settings that outlive power
+ROOT = "root"
+OWN_OPERATOR = "operator"
+REVOKED_LIST = "revocations"
+ORDER_NUMBER = "order"
+RETIRED = "retired"
+PERSONALISED = "personalised"
+
+
+class DeviceInfo(Layout):
+    """What a device says of itself to whoever holds it: amounts in minor units, `time` its lower bound."""
+
+    TYPE = 0x30
+    FIELDS = (
+        ("flags", 1),
+        ("operator", 2),
+        ("device", -ID_BYTES),
+        ("key", -KEY_BYTES),
+        ("issue", 4),
+        ("head_seq", 4),
+        ("base_seq", 4),
+        ("balance", 8),
+        ("in_doubt", 8),
+        ("in_doubt_count", 1),
+        ("cumulative", 4),
+        ("load_floor", 4),
+        ("watermark", 4),
+        ("order", 4),
+        ("time", 4),
+    )
+    flags: int
+    operator: int
+    device: bytes
+    key: bytes
+    issue: int
+    head_seq: int
+    base_seq: int
+    balance: int
+    in_doubt: int
+    in_doubt_count: int
+    cumulative: int
+    load_floor: int
+    watermark: int
+    order: int
+    time: int
+
+
+def _check_pair(certificate, acknowledgement, public_key: bytes, operator, sha256, verify) -> None:
+    """A Certificate and the Acknowledgement that comes with it must be one operator's word about this device."""
+    if certificate.key != public_key or acknowledgement.device != device_id(public_key, sha256):
+        raise Refused(NOT_FOR_THIS_DEVICE)
+    if certificate.operator != operator.operator or acknowledgement.operator != operator.operator:
+        raise Refused(NOT_FOR_THIS_DEVICE)
+    if acknowledgement.issue != certificate.issue or acknowledgement.base_seq != certificate.base_seq:
+        raise Refused(MISMATCH)
+    if not (certificate.verified_by(operator.key, verify) and acknowledgement.verified_by(operator.key, verify)):
+        raise Refused(BAD_CERTIFICATE)
+
+
+class Counters(Layout):
+    """What this device has spent since it started: microseconds of signing and verifying, of journal and settings writes; card exchanges."""
+
+    TYPE = 0x31
+    FIELDS = (("crypto_us", 4), ("storage_us", 4), ("exchanges", 4))
+    crypto_us: int
+    storage_us: int
+    exchanges: int
+
+
+class Management:
+    """Handlers of the host's commands for one device."""
+
+    def __init__(self, device):
+        self._device = device
+
+    def personalise(self, data: bytes) -> list:
+        """Root key, OperatorCertificate, Certificate, Acknowledgement: trust on first use, once in a key's life."""
+        party = self._device.party
+        if party is None:
+            raise Refused(NOT_PERSONALISED)
+        if len(data) != KEY_BYTES + OperatorCertificate.size() + Certificate.size() + Acknowledgement.size():
+            raise DecodeError("Personalise", "length")
+        root, rest = data[:KEY_BYTES], data[KEY_BYTES:]
+        operator = OperatorCertificate.decode(rest[: OperatorCertificate.size()])
+        certificate, acknowledgement = self._pair(rest[OperatorCertificate.size() :])
+        purse = party.purse
+        if purse.certificate is not None:
+            first = purse.certificate.encode() == certificate.encode() and root == party.trust.root_key
+            if first and purse.acknowledgement.encode() == acknowledgement.encode():
+                return []
+            raise Refused(ALREADY_PERSONALISED)
+        if not operator.verified_by(root, party.verify):
+            raise Refused(BAD_CERTIFICATE)
+        _check_pair(certificate, acknowledgement, party.public_key, operator, party.sha256, party.verify)
+        if acknowledgement.base_seq or acknowledgement.base_hash != purse.head_hash or acknowledgement.request_floor:
+            raise Refused(WRONG_BASE)
+        if certificate.epoch:
+            raise Refused(REVOCATIONS_MISSING)
+        values = {ROOT: root, OWN_OPERATOR: operator.encode()}
+        # The mark is set last: with it, an empty journal is a wiped one, and the device does not start again.
+        mark = effects.Save(**{PERSONALISED: b"\x01"})
+        space = self._installation_space()
+        return [space, effects.Save(**values), self._installation(certificate, acknowledgement, 0), mark]
+
+    def install(self, data: bytes) -> list:
+        """Certificate and Acknowledgement in one atomic record; records they cover may then be dropped."""
+        party = self._device.party
+        own = self._device.certificate
+        certificate, acknowledgement = self._pair(data)
+        purse = party.purse
+        if certificate.encode() == own.encode() and acknowledgement.encode() == purse.acknowledgement.encode():
+            return []
+        _check_pair(certificate, acknowledgement, party.public_key, party.trust.own, party.sha256, party.verify)
+        if certificate.issue <= own.issue:
+            raise Refused(STALE)
+        if certificate.role != own.role:
+            raise Refused(MISMATCH)
+        if certificate.epoch > party.trust.epoch:
+            raise Refused(REVOCATIONS_MISSING)
+        base = certificate.base_seq
+        if not own.base_seq <= base <= purse.head_seq or acknowledgement.base_hash != self._hash_at(base):
+            raise Refused(WRONG_BASE)
+        if not purse.request_floor <= acknowledgement.request_floor <= self._device.payee.watermark:
+            raise Refused(WRONG_BASE)
+        self._device.payee.end_for_sync()  # a Request names the Certificate it was signed under
+        return [
+            self._installation_space(),
+            self._installation(certificate, acknowledgement, self._spent_above(base)),
+            effects.Drop(base + 1),
+        ]
+
+    def _installation_space(self):
+        """Space for an installation and still for all closings: a base that does not move frees nothing."""
+        in_doubt = len(self._device.party.purse.in_doubt)
+        n_bytes = in_doubt * records.CLOSING_MAX_BYTES + records.INSTALLATION_MAX_BYTES
+        return effects.Reserve(in_doubt + 1, n_bytes)
+
+    def _pair(self, data: bytes):
+        if len(data) != Certificate.size() + Acknowledgement.size():
+            raise DecodeError("Install", "length")
+        return Certificate.decode(data[: Certificate.size()]), Acknowledgement.decode(data[Certificate.size() :])
+
+    def _hash_at(self, seq: int) -> bytes:
+        """The hash of our own record at `seq`: the one after it names it."""
+        purse = self._device.party.purse
+        if seq == purse.head_seq:
+            return purse.head_hash
+        return records.decode(self._device.record(seq + 1)).body.previous
+
+    def _spent_above(self, seq: int) -> int:
+        amounts = 0
+        for data in self._device.records(seq + 1):
+            body = records.decode(data).body
+            if isinstance(body, Transfer):
+                amounts += body.amount
+        return amounts
+
+    def _installation(self, certificate, acknowledgement, cumulative: int):
+        party = self._device.party
+        purse = party.purse
+        body = records.Installation(
+            seq=purse.head_seq + 1,
+            previous=purse.head_hash,
+            certificate=party.sha256(certificate.body()),
+            acknowledgement=party.sha256(acknowledgement.body()),
+        )
+        head = purse.snapshot(cumulative, acknowledgement.load_floor)
+        return effects.Commit(records.installation(body, certificate, acknowledgement, head, purse.snapshot_debits()))
+
+    def statement(self, nonce: bytes) -> list:
+        """Sign where the journal stands. A Request that a person opened must end first; one opened by a tap is closed by this."""
+        party = self._device.party
+        payee = self._device.payee
+        if len(nonce) != NONCE_BYTES:
+            raise DecodeError("Statement", "length")
+        own = self._device.certificate
+        payee.end_for_sync()
+        statement = Statement(
+            device=party.id,
+            nonce=nonce,
+            seq=party.purse.head_seq,
+            head=party.purse.head_hash,
+            watermark=payee.watermark,
+            request_floor=party.purse.request_floor,
+            load_floor=party.purse.load_floor,
+            issue=own.issue,
+            time=party.clock(),
+        )
+        return [effects.Answer(statement.sign(party.sign).encode())]
+
+    def journal(self, data: bytes) -> list:
+        """The stored record of one seq."""
+        if len(data) != 4:
+            raise DecodeError("Journal", "length")
+        stored = self._device.record(int.from_bytes(data, "big"))
+        if stored is None:
+            raise Refused(NOT_FOUND)
+        return [effects.Answer(stored)]
+
+    def info(self, data: bytes) -> list:
+        """The DeviceInfo; a device without a key answers with zeros."""
+        device = self._device
+        party = device.party
+        purse = party.purse if party else None
+        personal = purse is not None and purse.certificate is not None
+        info = DeviceInfo(
+            flags=device.flags,
+            operator=purse.certificate.operator if personal else 0,
+            device=party.id if party else bytes(ID_BYTES),
+            key=party.public_key if party else bytes(KEY_BYTES),
+            issue=purse.certificate.issue if personal else 0,
+            head_seq=purse.head_seq if purse else 0,
+            base_seq=purse.base_seq if purse else 0,
+            balance=purse.balance if purse else 0,
+            in_doubt=purse.in_doubt_sum if purse else 0,
+            in_doubt_count=len(purse.in_doubt) if purse else 0,
+            cumulative=purse.cumulative if purse else 0,
+            load_floor=purse.load_floor if purse else 0,
+            watermark=device.payee.watermark if device.payee else 0,
+            order=device.order_number,
+            time=party.clock() if party else 0,
+        )
+        return [effects.Answer(info.body())]
+
+    def put(self, data: bytes) -> list:
+        """One object of the device's own operator or of the root, by its type byte."""
+        self._device.certificate  # refuses on a device that is not personalised
+        handler = self._PUT.get(data[0] if data else 0)
+        if handler is None:
+            raise DecodeError("Put", "type")
+        kind, take = handler
+        return take(self, kind.decode(data))
+
+    def put_operator(self, certificate: OperatorCertificate) -> list:
+        """Believe an operator the root certified. Our own operator's newer one is kept over power loss."""
+        trust = self._device.party.trust
+        if certificate.encode() == trust.own.encode():
+            return []  # every reader may send it: no write for what is known
+        trust.add_operator(certificate)
+        if certificate.operator == trust.own.operator:
+            return [effects.Save(**{OWN_OPERATOR: certificate.encode()})]
+        return []
+
+    def _put_revocations(self, revocations: Revocations) -> list:
+        self._device.party.trust.install_revocations(revocations)
+        return [effects.Save(**{REVOKED_LIST: revocations.encode()})]
+
+    def _put_load(self, load: Load) -> list:
+        party = self._device.party
+        purse = party.purse
+        load_hash = party.sha256(load.body())
+        if load_hash == purse.last_load:
+            return []
+        self._check_order(load)
+        if load.number <= purse.load_floor:
+            raise Refused(STALE)
+        if load.lot:
+            raise Refused(LOT)
+        check_headroom(purse, self._device.certificate, load.amount + self._device.payee.expected)
+        body = records.Loading(seq=purse.head_seq + 1, previous=purse.head_hash, load=load_hash)
+        space = records.reservation(len(purse.in_doubt), records.LOAD_RECORD_BYTES)
+        return [space, effects.Commit(records.loading(body, load))]
+
+    def _put_resolution(self, resolution: Resolution) -> list:
+        return self._device.payer.close(resolution)
+
+    def _put_order(self, order: Order) -> list:
+        self._check_order(order)
+        if order.number == self._device.order_number:
+            return []
+        if order.number < self._device.order_number:
+            raise Refused(STALE)
+        if order.what != RETIRE:
+            raise Refused(NOT_FOUND)
+        return [effects.Save(**{ORDER_NUMBER: order.number.to_bytes(4, "big"), RETIRED: b"\x01"})]
+
+    def _check_order(self, signed) -> None:
+        """Signed by our operator, for this device."""
+        party = self._device.party
+        if signed.device != party.id or signed.operator != party.trust.own.operator:
+            raise Refused(NOT_FOR_THIS_DEVICE)
+        if not signed.verified_by(party.trust.own.key, party.verify):
+            raise Refused(BAD_SIGNATURE)
+
+    _PUT = {
+        OperatorCertificate.TYPE: (OperatorCertificate, put_operator),
+        Revocations.TYPE: (Revocations, _put_revocations),
+        Load.TYPE: (Load, _put_load),
+        Resolution.TYPE: (Resolution, _put_resolution),
+        Order.TYPE: (Order, _put_order),
+    }

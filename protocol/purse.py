@@ -1,0 +1,158 @@
+"""The purse: everything a device's journal says about its money, as plain values. A fold over records, and nothing else.
+
+`apply` is the only way in. It is called for each record read at boot and for each record just committed, so that memory never says
+anything the journal does not. It trusts the journal (signatures were checked before the commit) but not its order: a record that does
+not continue the chain raises, and the device stops signing.
+"""
+
+from protocol import records
+from protocol.errors import LocalError
+from protocol.objects import NO_HASH, PAID, Certificate, Receipt, Transfer
+
+
+class Debit:
+    """An in-doubt debit: the Transfer, its hash, the payee's key, the flags it was committed with."""
+
+    def __init__(self, transfer: Transfer, transfer_hash: bytes, payee_key: bytes, flags: int):
+        self.transfer = transfer
+        self.hash = transfer_hash
+        self.payee_key = payee_key
+        self.flags = flags
+
+
+class Purse:
+    """State of one device. `certificate` is None until the first installation. Amounts in minor units.
+
+    `balance` is what can be spent; `in_doubt` debits are already out of it and shown apart. `cumulative` is what was spent since the
+    installed base, voided or not: it never decreases on one base.
+    """
+
+    def __init__(self, public_key: bytes, sha256):
+        self._sha256 = sha256
+        self.head_seq = 0
+        self.head_hash = records.genesis(public_key, sha256)
+        self.certificate: Certificate | None = None
+        self.certificate_hash = NO_HASH
+        self.acknowledgement = None
+        self.balance = 0
+        self.cumulative = 0
+        self.unconfirmed = 0
+        self.load_floor = 0
+        self.last_load = NO_HASH
+        self.in_doubt: list[Debit] = []
+        self.last_receipt: Receipt | None = None  # of the last credit, for the commonest re-tap
+        self.last_closing = None  # (transfer hash, outcome)
+
+    @property
+    def in_doubt_sum(self) -> int:
+        return sum([debit.transfer.amount for debit in self.in_doubt])
+
+    @property
+    def base_seq(self) -> int:
+        return self.certificate.base_seq if self.certificate else 0
+
+    @property
+    def request_floor(self) -> int:
+        return self.acknowledgement.request_floor if self.acknowledgement else 0
+
+    def debit_of(self, transfer_hash: bytes) -> Debit | None:
+        for debit in self.in_doubt:
+            if debit.hash == transfer_hash:
+                return debit
+        return None
+
+    def debit_for(self, request_hash: bytes) -> Debit | None:
+        """The in-doubt debit that answered this Request."""
+        for debit in self.in_doubt:
+            if debit.transfer.request == request_hash:
+                return debit
+        return None
+
+    def debit_to(self, payee: bytes) -> Debit | None:
+        """The oldest in-doubt debit to this payee."""
+        for debit in self.in_doubt:
+            if debit.transfer.payee == payee:
+                return debit
+        return None
+
+    def replay(self, stored) -> None:
+        """Rebuild from the journal's records, oldest first. Records before the first installation among them only lengthen the chain."""
+        for data in stored:
+            record = records.decode(data)
+            if self.certificate is None and self.head_seq == 0 and record.seq > 1:
+                # The journal was cut at an installed base: the chain continues from what that base vouches for.
+                self.head_seq = record.seq - 1
+                self.head_hash = record.body.previous
+            self._apply(record)
+        if self.head_seq and self.certificate is None:
+            raise LocalError("journal without an installation")
+
+    def apply(self, data: bytes) -> None:
+        """Take one committed record. Raises `LocalError` or `DecodeError` if it does not continue this journal."""
+        self._apply(records.decode(data))
+
+    def _apply(self, record) -> None:
+        if record.seq != self.head_seq + 1 or record.body.previous != self.head_hash:
+            raise LocalError("record %d does not continue the chain" % record.seq)
+        body = record.body
+        record_hash = self._sha256(record.body_bytes)
+        if isinstance(body, records.Installation):
+            self._install(record)
+        elif self.certificate is not None:
+            if isinstance(body, Transfer):
+                self._debit(record, record_hash)
+            elif isinstance(body, Receipt):
+                self.balance += record.transfer.amount
+                self.last_receipt = record.receipt
+            elif isinstance(body, records.Loading):
+                self.balance += record.load.amount
+                self.load_floor = record.load.number
+                self.last_load = body.load
+            else:
+                self._close(body)
+        self.head_seq = record.seq
+        self.head_hash = record_hash
+
+    def _debit(self, record, transfer_hash: bytes) -> None:
+        amount = record.transfer.amount
+        self.balance -= amount
+        self.cumulative = record.transfer.cumulative
+        self.unconfirmed = 0 if record.flags & records.CONFIRMED else self.unconfirmed + amount
+        self.in_doubt.append(Debit(record.transfer, transfer_hash, record.payee_key, record.flags))
+
+    def _close(self, body) -> None:
+        debit = self.debit_of(body.transfer)
+        if debit is None:
+            raise LocalError("closes no debit in doubt")
+        if body.outcome != PAID:
+            self.balance += debit.transfer.amount
+        self.in_doubt.remove(debit)
+        self.last_closing = (body.transfer, body.outcome)
+
+    def _install(self, record) -> None:
+        head = record.snapshot
+        self.certificate = record.certificate
+        self.certificate_hash = record.body.certificate
+        self.acknowledgement = record.acknowledgement
+        self.balance = head.balance
+        self.cumulative = head.cumulative
+        self.unconfirmed = head.unconfirmed
+        self.load_floor = head.load_floor
+        self.last_load = head.last_load
+        self.in_doubt = [
+            Debit(transfer, self._sha256(transfer.body()), key, flags) for transfer, key, flags in record.in_doubt
+        ]
+
+    def snapshot(self, cumulative: int, load_floor: int) -> records.SnapshotHead:
+        """The head of an installation record made now, with the cumulative spent above the new base."""
+        return records.SnapshotHead(
+            balance=self.balance,
+            cumulative=cumulative,
+            unconfirmed=self.unconfirmed,
+            load_floor=max(load_floor, self.load_floor),
+            last_load=self.last_load,
+            count=len(self.in_doubt),
+        )
+
+    def snapshot_debits(self) -> list:
+        return [(debit.transfer, debit.payee_key, debit.flags) for debit in self.in_doubt]
