@@ -1,0 +1,1 @@
+"""What a person uses: the wallet and the terminal, one file per flow."""

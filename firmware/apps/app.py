@@ -1,0 +1,257 @@
+"""The loop of a device: keys, the host's link, the radio, the screen. What wallet and terminal do differently is a table (`Mode`).
+
+One thing at a time: a host's command, a tap and a key never interleave. While nobody asks for anything the device is a card.
+"""
+
+import gc
+
+from apps.collect import ENDED, WAITING, Collection
+from apps.link import HostLink
+from drivers.errors import DriverError
+from micropython import const
+from ports.errors import UartClosed
+from protocol import card as cards
+from protocol.errors import Refused
+from protocol.tap import PAID
+from ui.screens import Screens
+from ui.text import type_digit
+
+_IDLE_MS = const(50)  # keys are scanned so often; everything else wakes the loop
+_RESULT_MS = const(5_000)  # how long an outcome stays when nobody presses a key
+_RADIO_RETRY_MS = const(2_000)
+
+OK = "#"
+BACK = "*"
+
+
+class Mode:
+    """Something a person can start: the key that starts it, its name on the screen, who pays, the Request's purpose."""
+
+    def __init__(self, key: str, name: str, pays: bool, purpose: int):
+        self.key = key
+        self.name = name
+        self.pays = pays
+        self.purpose = purpose
+
+
+class App:
+    """`modes[0]` is what typing digits starts, if `digits_start` says so."""
+
+    def __init__(self, device, nfc, link_uart, keypad, screen, buzzer, uarts: list, title: str, modes: list, hint: str):
+        self._device = device
+        self._nfc = nfc
+        self._link = HostLink(link_uart, device)
+        self._card = cards.Card(device)
+        self._keypad = keypad
+        self._buzzer = buzzer
+        self._uarts = uarts
+        self._modes = modes
+        self._hint = hint
+        self._screens = Screens(screen, device, title)
+        self._mode: Mode | None = None
+        self._mode_name = ""
+        self._amount = 0
+        self._collection: Collection | None = None
+        self._shown_since = 0  # an outcome is on the screen since then
+        self._radio_down_since = 0
+        self._listening = False
+
+    def run(self) -> None:
+        """Until one of the lines is gone, which on a chip is never."""
+        try:
+            self._screens.idle(self._hint)
+            while not self._link.gone:
+                self.step()
+        except UartClosed:
+            pass
+
+    def step(self) -> None:
+        """One turn: wait for something to happen, then handle it."""
+        self._device.port.wait(self._uarts, 0 if self._collection else _IDLE_MS)
+        if self._link.poll():
+            self._after_host()
+        if self._keypad:
+            key = self._keypad.read_key()
+            if key:
+                self._press(key)
+        try:
+            self._radio()
+        except DriverError:
+            self._radio_failed()
+        port = self._device.port
+        if self._shown_since and port.ticks_diff(port.ticks_ms(), self._shown_since) > _RESULT_MS:
+            self._go_idle()
+
+    # --- keys
+
+    def _press(self, key: str) -> None:
+        if self._collection:
+            if key == BACK:
+                self._collection.cancel()
+                self._end_collection()
+        elif self._device.payer and self._device.payer.wanted:
+            self._answer_confirmation(key)
+        elif self._mode:
+            self._type(key)
+        elif self._usable():
+            self._choose(key)
+
+    def _usable(self) -> bool:
+        party = self._device.party
+        return not self._device.fault and party is not None and party.purse.certificate is not None
+
+    def _choose(self, key: str) -> None:
+        for mode in self._modes:
+            if key == mode.key:
+                self._begin(mode)
+                return
+        if "1" <= key <= "9":
+            self._begin(self._modes[0])
+            self._type(key)
+        elif self._shown_since:
+            self._go_idle()
+
+    def _begin(self, mode: Mode) -> None:
+        self._shown_since = 0
+        self._mode = mode
+        self._amount = 0
+        self._screens.entry(mode.name, 0)
+
+    def _type(self, key: str) -> None:
+        if key == BACK and not self._amount:
+            self._go_idle()
+        elif key == OK and self._amount:
+            self._collect()
+        else:
+            self._amount = type_digit(self._amount, key)
+            self._screens.entry(self._mode.name, self._amount)
+
+    def _answer_confirmation(self, key: str) -> None:
+        payer = self._device.payer
+        if key == OK:
+            amount = payer.wanted.amount
+            payer.approve()
+            self._screens.confirmed(amount)
+            self._show()
+        elif key == BACK:
+            payer.decline()
+            self._go_idle()
+
+    # --- as a reader
+
+    def _collect(self) -> None:
+        mode, self._mode = self._mode, None
+        self._listening = False
+        last = self._device.party.purse.last_receipt
+        # A refund names the sale it returns, when that was the last one.
+        reference = last.transfer[:8] if mode.pays and last else bytes(8)
+        try:
+            self._collection = Collection(self._device, self._nfc, mode.pays, mode.purpose, self._amount, reference)
+        except Refused as refusal:
+            self._screens.not_paid(refusal.cause)
+            self._result(False)
+            return
+        self._mode_name = mode.name
+        self._screens.present(mode.name, self._amount)
+
+    def _step_collection(self) -> None:
+        happened = self._collection.step()
+        if happened == WAITING:
+            self._device.port.wait(self._uarts, _IDLE_MS)
+            return
+        if happened == ENDED:
+            self._end_collection()
+        else:
+            self._screens.again(self._mode_name, self._collection)
+            self._beep(False)
+        gc.collect()
+
+    def _end_collection(self) -> None:
+        collection, self._collection = self._collection, None
+        self._screens.ended(collection)
+        self._result(collection.moved == PAID)
+
+    # --- as a card
+
+    def _radio(self) -> None:
+        if self._collection:
+            self._step_collection()
+            return
+        if self._radio_down_since:
+            if self._device.port.ticks_diff(self._device.port.ticks_ms(), self._radio_down_since) < _RADIO_RETRY_MS:
+                return
+            self._radio_down_since = 0
+        if not self._listening:
+            self._nfc.start_listening()
+            self._listening = True
+        if self._nfc.poll():
+            self._serve()
+
+    def _serve(self) -> None:
+        device = self._device
+        device.events.clear()
+        device.keep_alive = self._nfc.keep_alive
+        try:
+            self._nfc.serve(self._card.process, self._card.after)
+        finally:
+            device.keep_alive = None
+            self._listening = False
+            self._card.reset()
+        self._show_events()
+        gc.collect()
+
+    def _show_events(self) -> None:
+        """Show how the tap ended: its last event, or the question a person has to answer."""
+        device = self._device
+        if device.payer and device.payer.wanted:
+            self._screens.confirm(device.payer.wanted)
+            self._beep(False)
+        elif device.events:
+            self._show_event(*device.events[-1])
+        device.events.clear()
+
+    def _show_event(self, event: str, value) -> None:
+        good = True
+        if event == cards.CREDITED:
+            self._screens.received(value.amount)
+        elif event == cards.DEBITED:
+            good = False
+            self._screens.in_doubt(value.amount)
+        elif event == cards.CLOSED:
+            amount, paid = value
+            good = paid
+            (self._screens.paid if paid else self._screens.returned)(amount)
+        else:
+            good = False
+            self._screens.not_paid(value)
+        self._result(good)
+
+    def _radio_failed(self) -> None:
+        self._listening = False
+        self._radio_down_since = self._device.port.ticks_ms() or 1
+        if self._collection:
+            self._collection.cancel()
+            self._end_collection()
+
+    # --- screen
+
+    def _after_host(self) -> None:
+        self._device.events.clear()
+        if not (self._collection or self._mode or self._shown_since):
+            self._screens.idle(self._hint)
+
+    def _result(self, good: bool) -> None:
+        self._beep(good)
+        self._show()
+
+    def _beep(self, good: bool) -> None:
+        if self._buzzer:
+            self._buzzer.beep(good)
+
+    def _show(self) -> None:
+        self._shown_since = self._device.port.ticks_ms() or 1
+
+    def _go_idle(self) -> None:
+        self._shown_since = 0
+        self._mode = None
+        self._screens.idle(self._hint)

@@ -1,0 +1,208 @@
+"""The device: journal, settings, key and the protocol's state machines put together. One object, passed to whoever needs it.
+
+Owns the order of starting and what happens when storage fails: a device whose journal or settings cannot be read, or whose write failed,
+is out of service. It answers questions but signs nothing until it is started again; nothing is ever wiped.
+"""
+
+from crypto.ed25519 import SigningKey, verify
+from hashlib import sha256 as _sha256
+
+from micropython import const
+from ports.errors import PortError
+from protocol import apdu, effects, management, records
+from protocol.errors import NOT_PERSONALISED, SERVICE, LocalError, ProtocolError, Refused
+from protocol.objects import OperatorCertificate, Receipt, Revocations
+from protocol.party import Party
+from protocol.payee import Payee, RequestNumbers
+from protocol.payer import Payer
+from protocol.purse import Purse
+from protocol.trust import Trust
+from storage.errors import StorageError
+from storage.journal import Journal
+from storage.settings import Settings
+
+_SEED = "seed"
+_REQUEST_LIMIT = "requests"
+_SEED_BYTES = const(32)
+_U32 = const(0xFFFFFFFF)
+# Offsets in a stored credit record: seq, then the Receipt's type, version, seq and previous hash come before the Transfer's hash.
+_RECEIPT_AT = const(4)
+_TRANSFER_HASH_AT = const(42)
+
+
+def sha256(data: bytes) -> bytes:
+    return _sha256(data).digest()
+
+
+class Clock:
+    """A lower bound of the time in Unix seconds: the latest the device's operator said, plus what has passed here since."""
+
+    def __init__(self, port):
+        self._port = port
+        self._said = 0
+        self._at_ms = port.ticks_ms()
+
+    def hear(self, time: int) -> None:
+        """An object of our own operator names this time."""
+        now = self.now()
+        self._said = max(now, time)
+        self._at_ms = self._port.ticks_ms()
+
+    def now(self) -> int:
+        elapsed_s = self._port.ticks_diff(self._port.ticks_ms(), self._at_ms) // 1000
+        if elapsed_s > 3600:  # ticks wrap: keep the distance short
+            self._said += elapsed_s
+            self._at_ms = self._port.ticks_ms()
+            elapsed_s = 0
+        return self._said + elapsed_s
+
+
+class Device:
+    """What `protocol.card` calls `device`. `fault` says in a few words why it is out of service, "" when it is not."""
+
+    def __init__(self, port, flash_spec: dict):
+        self.port = port
+        self.clock = Clock(port)
+        self.fault = ""
+        self.events: list[tuple] = []
+        self.exchanges = 0
+        self.keep_alive = None  # set while a reader waits for us
+        self.party: Party | None = None
+        self.payer: Payer | None = None
+        self.payee: Payee | None = None
+        self._crypto_us = 0
+        self._storage_us = 0
+        self._key: SigningKey | None = None
+        try:
+            self._settings = Settings(port.data_path("settings"))
+            self._journal = Journal(port.open_flash(flash_spec))
+            seed = self._settings.get(_SEED)
+            if seed:
+                self._use_key(seed)
+            if not self._journal.head_seq and self._settings.get(management.PERSONALISED):
+                raise LocalError("journal was wiped")  # it lives and dies with its key
+            if self._journal.head_seq and not seed:
+                raise LocalError("journal without its key")
+        except (StorageError, ProtocolError, PortError) as error:
+            self._fail(error)
+
+    # --- what protocol.card needs
+
+    @property
+    def flags(self) -> int:
+        flags = apdu.OUT_OF_SERVICE if self.fault else 0
+        if self.party and self.party.trust and self.party.purse.certificate:
+            flags |= apdu.PERSONALISED
+            if self._settings.get(management.RETIRED):
+                flags |= apdu.RETIRED
+            if self.payee and self.payee.busy:
+                flags |= apdu.BUSY
+        return flags
+
+    @property
+    def certificate(self):
+        if self.party is None:
+            raise Refused(NOT_PERSONALISED)
+        return self.party.certificate
+
+    @property
+    def order_number(self) -> int:
+        return int.from_bytes(self._settings.get(management.ORDER_NUMBER) or b"", "big") if not self.fault else 0
+
+    def perform(self, wanted: list) -> bytes:
+        """Do what a state machine asked for. A failed write leaves the device out of service until it is started again."""
+        started = self.port.ticks_us()
+        try:
+            answer = effects.perform(wanted, self._journal, self._settings, self.party.purse)
+        except (StorageError, PortError, LocalError, OSError) as error:
+            self._fail(error)
+            raise Refused(SERVICE)
+        finally:
+            self._storage_us += self.port.ticks_diff(self.port.ticks_us(), started)
+        if self.party.purse.acknowledgement:
+            self.clock.hear(self.party.purse.acknowledgement.time)
+        return answer
+
+    def generate_key(self) -> bytes:
+        """Make the key if there is none; its public half. It can be asked for until the first certificate, and after."""
+        if self.party is None:
+            seed = self.port.key_bytes(_SEED_BYTES)
+            self._settings.put(**{_SEED: seed})
+            self._use_key(seed)
+        return self.party.public_key
+
+    def reload_trust(self) -> None:
+        """Believe what the settings say, after personalisation."""
+        root = self._settings.get(management.ROOT)
+        own = self._settings.get(management.OWN_OPERATOR)
+        if root and own:
+            trust = Trust(root, OperatorCertificate.decode(own), sha256, self._verify)
+            listed = self._settings.get(management.REVOKED_LIST)
+            if listed:
+                trust.install_revocations(Revocations.decode(listed))
+            self.party.trust = trust
+
+    def record(self, seq: int) -> bytes | None:
+        if not self._journal.first_seq <= seq <= self._journal.head_seq:
+            return None
+        return self._journal.record(seq)
+
+    def records(self, from_seq: int):
+        return self._journal.records(from_seq)
+
+    def random(self, count: int) -> bytes:
+        return self.port.random_bytes(count)
+
+    def counters(self) -> bytes:
+        return management.Counters(
+            crypto_us=self._crypto_us & _U32, storage_us=self._storage_us & _U32, exchanges=self.exchanges & _U32
+        ).body()
+
+    def notify(self, event: str, value) -> None:
+        """Remember for the screen; drawing waits until the tap is over."""
+        self.events.append((event, value))
+
+    # --- inside
+
+    def _use_key(self, seed: bytes) -> None:
+        self._key = SigningKey(seed)
+        public = self._key.public
+        purse = Purse(public, sha256)
+        purse.replay(self._journal.records(self._journal.first_seq))
+        if purse.acknowledgement:
+            self.clock.hear(purse.acknowledgement.time)
+        self.party = Party(public, purse, None, sha256, self._sign, self._verify, self.clock.now, self._alive)
+        limit = int.from_bytes(self._settings.get(_REQUEST_LIMIT) or b"\x00\x00\x00\x01", "big")
+        self.payer = Payer(self.party)
+        self.payee = Payee(self.party, RequestNumbers(limit, self._save_request_limit), self._find_receipt)
+        self.reload_trust()
+
+    def _save_request_limit(self, limit: int) -> None:
+        self.perform([effects.Save(**{_REQUEST_LIMIT: limit.to_bytes(4, "big")})])
+
+    def _find_receipt(self, transfer_hash: bytes) -> Receipt | None:
+        for stored in self._journal.records(self._journal.first_seq):
+            if stored[_RECEIPT_AT] == Receipt.TYPE and stored[_TRANSFER_HASH_AT : _TRANSFER_HASH_AT + 32] == transfer_hash:
+                return records.decode(stored).receipt
+        return None
+
+    def _sign(self, message: bytes) -> bytes:
+        if self.fault:
+            raise Refused(SERVICE)
+        started = self.port.ticks_us()
+        signature = self._key.sign(message)
+        self._crypto_us += self.port.ticks_diff(self.port.ticks_us(), started)
+        return signature
+
+    def _verify(self, public: bytes, message: bytes, signature: bytes) -> bool:
+        started = self.port.ticks_us()
+        good = verify(public, message, signature)
+        self._crypto_us += self.port.ticks_diff(self.port.ticks_us(), started)
+        return good
+
+    def _alive(self) -> None:
+        if self.keep_alive:
+            self.keep_alive()
+
+    def _fail(self, error) -> None:
+        self.fault = str(error) or type(error).__name__

@@ -1,0 +1,1 @@
+"""Runs before main.py on a chip. Empty on purpose: the prompt stays reachable until the device is locked."""

@@ -1,0 +1,5 @@
+"""Runs after boot.py: the application."""
+
+from apps.start import run
+
+run()

@@ -1,0 +1,126 @@
+"""A few named byte values that must survive: key seed, root key, certificates, reserved numbers, clock bound.
+
+Two files hold the same contents, `<prefix>.a` and `<prefix>.b`, and every change writes one after the other: power
+can go at any byte and one of them is whole. Because both are the same when a change has returned, damage to one
+file never brings an older value back (a request number given out twice would cost money).
+
+    file    magic "JZS1" | generation u32 | entries | CRC-32 of all before
+    entry   name length u8 | name | value length u16 | value
+
+Big-endian. Files can be read by whoever holds the flash chip: this is a store, not a vault.
+"""
+
+import os
+import struct
+from binascii import crc32
+
+from micropython import const
+
+from storage.errors import SettingsCorrupt
+
+_MAGIC = b"JZS1"
+_HEADER_BYTES = const(8)
+_CRC_BYTES = const(4)
+_ENOENT = const(2)
+NAME_MAX_BYTES = 24
+VALUE_MAX_BYTES = 1024  # four certificates of 250 bytes
+FILE_MAX_BYTES = 4096  # one flash block, and read into memory at once
+
+
+def _encode(generation: int, values: dict[str, bytes]) -> bytes:
+    parts = [_MAGIC + struct.pack(">I", generation)]
+    for name, value in sorted(values.items()):
+        name_bytes = name.encode()
+        parts.append(bytes([len(name_bytes)]) + name_bytes + struct.pack(">H", len(value)) + value)
+    body = b"".join(parts)
+    return body + crc32(body).to_bytes(_CRC_BYTES, "big")
+
+
+def _decode(data: bytes) -> tuple[int, dict[str, bytes]] | None:
+    """(generation, values), or None if the file is damaged."""
+    body = data[:-_CRC_BYTES]
+    if len(body) < _HEADER_BYTES or body[:4] != _MAGIC or crc32(body).to_bytes(4, "big") != data[-_CRC_BYTES:]:
+        return None
+    values = {}
+    offset = _HEADER_BYTES
+    while offset < len(body):
+        value_at = offset + 1 + body[offset] + 2
+        end = value_at + struct.unpack(">H", body[value_at - 2 : value_at])[0]
+        values[body[offset + 1 : value_at - 2].decode()] = body[value_at:end]
+        offset = end
+    return struct.unpack(">I", body[4:_HEADER_BYTES])[0], values
+
+
+def _read(path: str) -> bytes | None:
+    try:
+        with open(path, "rb") as file:
+            return file.read(FILE_MAX_BYTES + 1)
+    except OSError as error:
+        if error.errno != _ENOENT:
+            raise
+        return None
+
+
+def _write(path: str, data: bytes) -> None:
+    with open(path, "wb") as file:
+        file.write(data)
+        file.flush()
+    # The unix port and littlefs write through on flush and close; CPython's and other file systems need to be told.
+    if hasattr(os, "sync"):
+        os.sync()
+
+
+class Settings:
+    """The values under `path_prefix` (a path without the endings). Opening mends a copy that a power cut left behind.
+
+    No file at all is a new device, and so is a single damaged file without its twin: the very first change was cut.
+    Raises SettingsCorrupt if both copies are there and damaged.
+    """
+
+    def __init__(self, path_prefix: str) -> None:
+        self._paths = (path_prefix + ".a", path_prefix + ".b")
+        contents = [_read(path) for path in self._paths]
+        copies = [_decode(data) if data is not None else None for data in contents]
+        if not copies[0] and not copies[1] and None not in contents:
+            raise SettingsCorrupt("both copies of the settings are damaged: service needed")
+        self._generation = 0
+        self._values: dict[str, bytes] = {}
+        for copy in copies:
+            if copy and copy[0] > self._generation:
+                self._generation, self._values = copy
+        if self._generation:
+            whole = _encode(self._generation, self._values)
+            for path, data in zip(self._paths, contents):  # noqa: B905  (MicroPython's zip knows no `strict`)
+                if data != whole:
+                    _write(path, whole)
+
+    def get(self, name: str) -> bytes | None:
+        """The value, None if it has never been set."""
+        return self._values.get(name)
+
+    def put(self, **values: bytes | None) -> None:
+        """`update` with the names as keywords."""
+        self.update(values)
+
+    def update(self, changes: dict[str, bytes | None]) -> None:
+        """Sets all of `changes` (None removes) in one atomic step, durable on return.
+
+        Raises ValueError, with nothing changed, if a name, a value or all together are too long.
+        """
+        values = dict(self._values)
+        for name, value in changes.items():
+            if not 0 < len(name.encode()) <= NAME_MAX_BYTES:
+                raise ValueError("name of a setting is empty or too long")
+            if value is None:
+                values.pop(name, None)
+            elif len(value) > VALUE_MAX_BYTES:
+                raise ValueError("setting '%s' is too long" % name)
+            else:
+                values[name] = bytes(value)
+        data = _encode(self._generation + 1, values)
+        if len(data) > FILE_MAX_BYTES:
+            raise ValueError("settings are full")
+        for path in self._paths:
+            _write(path, data)
+        self._generation += 1
+        self._values = values
