@@ -1,0 +1,1 @@
+"""From `boards/<name>`, `firmware/` and `protocol/` to what runs on a device."""

