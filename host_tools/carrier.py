@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from host_tools.crypto import Signer, sha256
 from host_tools.devices.client import DeviceClient
 from host_tools.ledger.ledger import Ledger
-from protocol.errors import RefusedByPeer
 from protocol.limits import MAX_IN_DOUBT
-from protocol.objects import Receipt, Transfer, device_id
+from protocol.objects import Receipt, device_id
 
 
 class CarrierError(Exception):
@@ -21,13 +20,13 @@ class CarrierError(Exception):
 
 @dataclass(frozen=True)
 class SyncReport:
-    """What one sync carried: records up, objects down, and the ledger's words about records it could not take."""
+    """What one sync carried: records up, objects down; the reasons of records that were not taken; why no Certificate came, if none did."""
 
     device: bytes
     records: int
     objects: int
-    refused: list[str]
-    frozen: str
+    dead_letters: tuple[str, ...]
+    note: str
 
 
 def personalise(
@@ -56,48 +55,40 @@ def sync(
 ) -> SyncReport:
     """Carry the device's journal to the ledger and the ledger's objects to the device. `progress(done, all)` counts records."""
     device = own_id(client)
-    nonce, from_seq = ledger.begin_sync(device)
+    nonce, from_seq = ledger.begin_sync(device, now)
     statement = client.statement(nonce)
     count = max(0, statement.seq + 1 - from_seq)
     told = (lambda done: progress(done, count)) if progress else None
     records = client.journal(from_seq, statement.seq, told)
     settlement = ledger.settle(signer, statement.encode(), records, now)
-    for signed in settlement.objects:
+    objects = settlement.objects
+    for signed in objects[:-2] if settlement.certified else objects:
         client.put(signed)
-    if settlement.certificate and settlement.acknowledgement:
-        client.install(settlement.certificate, settlement.acknowledgement)
-    return SyncReport(device, len(records), len(settlement.objects), settlement.refused, settlement.frozen)
+    if settlement.certified:
+        client.install(objects[-2], objects[-1])
+    return SyncReport(device, len(records), len(objects), settlement.dead_letters, settlement.note)
 
 
 def load(client: DeviceClient, ledger: Ledger, signer: Signer, amount: int, now: int) -> bytes:
     """Move `amount` from the owner's account into the device. The money is in transit until the next sync shows its record."""
     device = own_id(client)
-    order = ledger.order_load(signer, device, amount, now)
-    client.put(order.encode())
+    client.put(ledger.order_load(signer, device, amount, now).encode())
     return device
 
 
-def redeem(client: DeviceClient, ledger: Ledger, payee_signer: Signer, amount: int, now: int) -> Receipt:
+def redeem(client: DeviceClient, ledger: Ledger, signer: Signer, payee_signer: Signer, amount: int, now: int) -> None:
     """Pay `amount` from the device to its operator's own payee, which credits the owner's account.
 
-    Redemptions in doubt from earlier, cut ones are settled first: the device answers with their Transfers.
+    Redemptions that were cut earlier are settled first: the device answers with their Transfers until all have their Receipt or Void.
     """
-    device = own_id(client)
-    certificate, request = ledger.open_redemption(payee_signer, device, amount, now)
+    certificate, request = ledger.open_redemption(signer, payee_signer, own_id(client), amount, now)
     for _ in range(MAX_IN_DOUBT + 1):
         transfer = client.pay(certificate, request)
-        receipt = ledger.take_redemption(payee_signer, transfer.encode(), _certificate(client), now)
-        client.confirm(receipt)
-        if _answers(transfer, request.number):
-            return receipt
+        evidence = ledger.take_redemption(payee_signer, transfer.encode(), now)
+        client.confirm(evidence)
+        if transfer.number != request.number:
+            continue
+        if evidence[0] != Receipt.TYPE:
+            raise CarrierError("The ledger did not accept this redemption. The money is back on the device. Sync it, then redeem again.")
+        return
     raise CarrierError("The device keeps answering with older payments. Sync it, then redeem again; no money is lost.")
-
-
-def _certificate(client: DeviceClient) -> bytes:
-    if client.certificate is None:
-        raise RefusedByPeer(0)
-    return client.certificate.encode()
-
-
-def _answers(transfer: Transfer, number: int) -> bool:
-    return transfer.number == number

@@ -245,7 +245,7 @@ class Card:
 
     def _info(self, command, data: bytes) -> bytes:
         self._nothing(data)
-        return self._device.perform(self._management.info(data))
+        return self._management.info()
 
     def _counters(self, command, data: bytes) -> bytes:
         self._nothing(data)

@@ -239,7 +239,7 @@ class Management:
             raise Refused(NOT_FOUND)
         return [effects.Answer(stored)]
 
-    def info(self, data: bytes) -> list:
+    def info(self) -> bytes:
         """The DeviceInfo; a device without a key answers with zeros."""
         device = self._device
         party = device.party
@@ -262,7 +262,7 @@ class Management:
             order=device.order_number,
             time=party.clock() if party else 0,
         )
-        return [effects.Answer(info.body())]
+        return info.body()
 
     def put(self, data: bytes) -> list:
         """One object of the device's own operator or of the root, by its type byte."""

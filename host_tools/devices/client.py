@@ -16,7 +16,6 @@ from protocol.objects import (
     Acknowledgement,
     Certificate,
     OperatorCertificate,
-    Receipt,
     Request,
     Statement,
     Transfer,
@@ -93,8 +92,9 @@ class DeviceClient:
         """Ask for a payment, as a reader does. The Transfer may be an older one in doubt to the same payee."""
         return self._read(Transfer.decode, self._command(apdu.PAY, payee.encode() + request.encode()))
 
-    def confirm(self, receipt: Receipt) -> None:
-        self._command(apdu.CONFIRM, receipt.encode())
+    def confirm(self, evidence: bytes) -> None:
+        """Hand over a Receipt or a Void."""
+        self._command(apdu.CONFIRM, evidence)
 
     def _command(self, ins: int, data: bytes = b"") -> bytes:
         answer = b""

@@ -58,17 +58,21 @@ class Panel(PanelDecoder):
         if self.on_output is not None:
             self.on_output()
 
-    def wait_for(self, *words: str, timeout_s: float = SCREEN_TIMEOUT_S) -> str:
-        """Wait until the screen shows one of `words`; returns that word. Raises `SimulatorError` with the screen that stands there."""
+    def wait_for(self, *words: str, after: int = 0, timeout_s: float = SCREEN_TIMEOUT_S) -> str:
+        """Wait until the screen, and one later than screen number `after`, shows one of `words`; returns that word.
+
+        Raises `SimulatorError` with the screen that stands there.
+        """
         deadline = time.monotonic() + timeout_s
         with self._changed:
             while True:
                 for word in words:
-                    if word in self.text:
+                    if word in self.text and self.screens > after:
                         return word
                 if not self._changed.wait(max(0.0, deadline - time.monotonic())) and time.monotonic() >= deadline:
                     raise SimulatorError(
-                        f"{self._name} does not show {' or '.join(words)} within {timeout_s:.0f} s; its screen: {self.text!r}"
+                        f"{self._name} does not show {' or '.join(words)} within {timeout_s:.0f} s."
+                        f" Its screen: {self.text!r}"
                     )
 
 

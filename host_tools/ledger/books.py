@@ -1,0 +1,89 @@
+"""The books: accounts, postings and the invariant. Knows amounts, not what they are for.
+
+Money only ever moves from one account to another. `issued` is the central bank's contra account, the negative of all
+the others, so the balances add up to 0; that is the invariant `accounts + purses + pending + loads in transit +
+guarantee + suspense = issued`.
+"""
+
+from sqlalchemy import Connection, func, select, update
+
+from host_tools.ledger.errors import BooksBroken, InvalidInput
+from host_tools.ledger.schema import accounts, postings
+
+ISSUED = "issued"
+ACCOUNT = "account"
+PURSE = "purse"
+PENDING = "pending"
+LOADS_IN_TRANSIT = "loads in transit"
+GUARANTEE = "guarantee"
+SUSPENSE = "suspense"
+KINDS = (ISSUED, ACCOUNT, PURSE, PENDING, LOADS_IN_TRANSIT, GUARANTEE, SUSPENSE)
+
+MAX_AMOUNT = (1 << 63) - 1  # BIGINT
+
+
+def account_of(connection: Connection, kind: str, owner: str, operator: int | None, name: str) -> int:
+    """The id of the one account of this kind and owner, opened if it is new."""
+    found = connection.execute(
+        select(accounts.c.id).where(accounts.c.kind == kind, accounts.c.owner == owner)
+    ).scalar_one_or_none()
+    if found is not None:
+        return found
+    values = {"kind": kind, "owner": owner, "operator": operator, "name": name, "balance": 0}
+    key = connection.execute(accounts.insert().values(**values)).inserted_primary_key
+    if key is None:
+        raise BooksBroken("The database numbered no new account", "Check the database engine")
+    return key[0]
+
+
+def operator_account(connection: Connection, kind: str, operator: int) -> int:
+    """The operator's account of a kind of which each operator has one."""
+    return account_of(connection, kind, str(operator), operator, f"operator {operator}")
+
+
+def issued_account(connection: Connection) -> int:
+    return account_of(connection, ISSUED, "", None, "central bank")
+
+
+def balance(connection: Connection, account: int) -> int:
+    """Minor units; negative for `issued` and for an unfunded purse."""
+    return connection.execute(select(accounts.c.balance).where(accounts.c.id == account)).scalar_one()
+
+
+def move(
+    connection: Connection, source: int, destination: int, amount: int, reason: str, reference: bytes, now: int
+) -> None:
+    """Post `amount` from one account to another. Whether the source may go below zero is the caller's rule."""
+    if not 0 < amount <= MAX_AMOUNT or source == destination:
+        raise InvalidInput(
+            f"{amount} cannot be moved from account {source} to {destination}", "Choose a positive amount"
+        )
+    connection.execute(
+        postings.insert().values(
+            at=now, source=source, destination=destination, amount=amount, reason=reason, reference=reference
+        )
+    )
+    for account, change in ((source, -amount), (destination, amount)):
+        connection.execute(update(accounts).where(accounts.c.id == account).values(balance=accounts.c.balance + change))
+
+
+def check_balanced(connection: Connection) -> None:
+    """The invariant on the kept balances; made before every commit. Raises `BooksBroken`."""
+    total = connection.execute(select(func.coalesce(func.sum(accounts.c.balance), 0))).scalar_one()
+    if total != 0:
+        raise BooksBroken(f"The books are off by {total}", "Stop, keep a copy of the database and report it")
+
+
+def check(connection: Connection) -> None:
+    """Add up every account from its postings and compare with the kept balances. Raises `BooksBroken`."""
+    check_balanced(connection)
+    added: dict[int, int] = dict.fromkeys(connection.execute(select(accounts.c.id)).scalars(), 0)
+    for account, sign in ((postings.c.source, -1), (postings.c.destination, 1)):
+        for number, total in connection.execute(select(account, func.sum(postings.c.amount)).group_by(account)):
+            added[number] += sign * int(total)
+    for number, kept in connection.execute(select(accounts.c.id, accounts.c.balance)):
+        if added[number] != kept:
+            raise BooksBroken(
+                f"Account {number} says {kept}, its postings say {added[number]}",
+                "Stop, keep a copy of the database and report it",
+            )

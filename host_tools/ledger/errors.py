@@ -1,0 +1,76 @@
+"""Why the ledger did not do what was asked.
+
+Every message says what happened, whether money moved and what to do next. An error always leaves the books as they
+were: each call is one database transaction, and raising rolls it back.
+"""
+
+
+class LedgerError(Exception):
+    """Root of this layer. `what` happened and `advice` are sentences without a full stop."""
+
+    def __init__(self, what: str, advice: str):
+        super().__init__(f"{what}. No money moved. {advice}.")
+
+
+class LedgerMissing(LedgerError):
+    """There is no ledger at this URL."""
+
+
+class LedgerExists(LedgerError):
+    """There is a ledger at this URL already."""
+
+
+class NotALedger(LedgerError):
+    """What is at this URL is no ledger, or one of another version."""
+
+
+class InvalidInput(LedgerError):
+    """A value that no object can carry."""
+
+
+class UnknownOperator(LedgerError):
+    """No such operator is registered, or its certificate is not valid today."""
+
+
+class UnknownAccount(LedgerError):
+    """No such customer account, or it is another operator's."""
+
+
+class UnknownDevice(LedgerError):
+    """No device with this id is registered."""
+
+
+class AlreadyRegistered(LedgerError):
+    """This key, root or operator is registered otherwise."""
+
+
+class WrongSigner(LedgerError):
+    """The key that should sign is not the one the ledger knows for this party."""
+
+
+class BadSignature(LedgerError):
+    """An object's signature is not its signer's, or its bytes are no such object."""
+
+
+class InsufficientFunds(LedgerError):
+    """The account or purse holds less than the amount."""
+
+
+class UnknownNonce(LedgerError):
+    """The Statement answers no nonce of this ledger, or one that was used for another Statement."""
+
+
+class DeviceFrozen(LedgerError):
+    """The device signed two histories or went back in time: nothing is signed for it any more."""
+
+
+class UnknownRequest(LedgerError):
+    """The Transfer answers no Request of the ledger's own payee."""
+
+
+class UnknownLoad(LedgerError):
+    """No such load is outstanding."""
+
+
+class BooksBroken(LedgerError):
+    """The books do not balance: a defect of the ledger or a changed database."""

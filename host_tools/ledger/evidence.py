@@ -1,0 +1,64 @@
+"""Which history each device committed to, and what happens to one that committed to two.
+
+Every object that a device signs and that names a journal position commits it: a Transfer and a Receipt to their own
+record and the one before, a Statement to its head and every record that hashes into it. Two hashes at one position
+prove two histories, whoever brought them. Only signed objects and what hashes into them are ever told to this module,
+so a carrier can accuse nobody.
+"""
+
+from sqlalchemy import Connection, func, select, update
+
+from host_tools.ledger.schema import dead_letters, devices, evidence, positions
+
+MAX_REASON = 200
+
+
+def commit_to(
+    connection: Connection, device: bytes, seq: int, digest: bytes, previous: bytes | None, proof: bytes, now: int
+) -> None:
+    """`proof` (a signed object) commits the device to `digest` at `seq` and, unless None, to `previous` before it."""
+    wanted = {seq: digest} if previous is None else {seq: digest, seq - 1: previous}
+    known = connection.execute(select(positions).where(positions.c.device == device, positions.c.seq.in_(wanted))).all()
+    for position, hash_there in wanted.items():
+        there = [row for row in known if row.seq == position]
+        if any(row.hash == hash_there for row in there):
+            continue
+        connection.execute(positions.insert().values(device=device, seq=position, hash=hash_there, proof=proof))
+        if there:
+            freeze(connection, device, f"two histories at record {position}", there[0].proof, proof, now)
+
+
+def seen_seq(connection: Connection, device: bytes) -> int:
+    """The highest position the ledger has seen the device commit to."""
+    return connection.execute(select(func.max(positions.c.seq)).where(positions.c.device == device)).scalar_one() or 0
+
+
+def freeze(connection: Connection, device: bytes, what: str, first: bytes, second: bytes, now: int) -> None:
+    """Keep the two objects and sign nothing for the device any more. The first reason stays.
+
+    The same proof is kept once.
+    """
+    same = (
+        evidence.c.device == device,
+        evidence.c.what == what,
+        evidence.c.first == first,
+        evidence.c.second == second,
+    )
+    if connection.execute(select(evidence.c.id).where(*same)).first() is None:
+        connection.execute(evidence.insert().values(device=device, what=what, first=first, second=second, at=now))
+    connection.execute(
+        update(devices).where(devices.c.id == device, devices.c.frozen.is_(None)).values(frozen=what[:MAX_REASON])
+    )
+
+
+def dead_letter(connection: Connection, device: bytes, record: bytes, digest: bytes, reason: str, now: int) -> None:
+    """Keep what was uploaded and not taken; the same for the same reason is kept once.
+
+    `digest` is SHA-256 of `record`.
+    """
+    reason = reason[:MAX_REASON]
+    same = (dead_letters.c.device == device, dead_letters.c.record_hash == digest, dead_letters.c.reason == reason)
+    if connection.execute(select(dead_letters.c.id).where(*same)).first() is None:
+        connection.execute(
+            dead_letters.insert().values(device=device, record_hash=digest, record=record, reason=reason, at=now)
+        )

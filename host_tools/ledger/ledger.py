@@ -1,0 +1,191 @@
+"""`Ledger`: every call is one database transaction, checked for balance before it commits; whatever raises leaves no trace.
+
+Amounts are integers in minor units, `now` is Unix seconds, `device` the 16-byte id of a device, `operator` an
+operator's number and `account` the number of a customer account. `signer` is the operator's
+`host_tools.crypto.Signer`; the ledger keeps no private key.
+"""
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Connection, Engine
+
+from host_tools.crypto import Signer
+from host_tools.ledger import books, deadlines, loads, redeem, registry, reports, revocation, schema, settlement
+from host_tools.ledger.settlement import Settlement
+from protocol.objects import NONCE_BYTES, Acknowledgement, Certificate, Load, OperatorCertificate, Request, Revocations
+
+
+class Ledger:
+    """One ledger in one database. Made by `Ledger.create` or `Ledger.open`."""
+
+    def __init__(self, engine: Engine):
+        self._engine = engine
+
+    @classmethod
+    def create(cls, url: str) -> "Ledger":
+        """Make an empty ledger at a SQLAlchemy URL (`sqlite:///path`). Raises `LedgerExists`."""
+        return cls(schema.create(url))
+
+    @classmethod
+    def open(cls, url: str) -> "Ledger":
+        """Raises `LedgerMissing`, `NotALedger`."""
+        return cls(schema.open_existing(url))
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        with self._engine.begin() as connection:
+            yield connection
+            books.check_balanced(connection)
+
+    # Parties
+
+    def set_root(self, public_key: bytes) -> None:
+        """The central bank's key, once."""
+        with self._transaction() as connection:
+            registry.set_root(connection, public_key)
+
+    def root_key(self) -> bytes:
+        """The central bank's public key. Raises `UnknownOperator` before `set_root`."""
+        with self._transaction() as connection:
+            return registry.root_key(connection)
+
+    def add_operator(self, certificate: OperatorCertificate) -> None:
+        """Take an operator's certificate, signed by the root."""
+        with self._transaction() as connection:
+            registry.add_operator(connection, certificate)
+
+    def operator_certificate(self, operator: int) -> OperatorCertificate:
+        with self._transaction() as connection:
+            return registry.operator_certificate(connection, operator)
+
+    def open_account(self, operator: int, name: str) -> int:
+        """The number of the customer account of this name, opened if it is new."""
+        with self._transaction() as connection:
+            return registry.open_account(connection, operator, name)
+
+    def issue(self, account: int, amount: int, now: int) -> None:
+        """The central bank issues money into a customer account."""
+        with self._transaction() as connection:
+            registry.issue(connection, account, amount, now)
+
+    def balance(self, account: int) -> int:
+        with self._transaction() as connection:
+            registry.customer_account(connection, account)
+            return books.balance(connection, account)
+
+    def register_device(
+        self,
+        signer: Signer,
+        operator: int,
+        public_key: bytes,
+        kind: int,
+        mcc: int,
+        account: int,
+        name: str,
+        now: int,
+    ) -> tuple[Certificate, Acknowledgement]:
+        """Register a key, once, and issue its first Certificate; the same call again returns the same bytes.
+
+        `kind` as in Certificate.
+        """
+        with self._transaction() as connection:
+            return registry.register(connection, signer, operator, public_key, kind, mcc, account, name, now)
+
+    def revoke(self, signer: Signer, operator: int, device: bytes, now: int) -> Revocations:
+        """Put a device (of any operator) on the operator's revocation list; devices get it with their next sync."""
+        with self._transaction() as connection:
+            registry.signing_operator(connection, signer, operator, now)
+            registry.device(connection, device)
+            return revocation.revoke(connection, signer, operator, device)
+
+    # Money into and out of devices
+
+    def order_load(self, signer: Signer, device: bytes, amount: int, now: int) -> Load:
+        """Take an amount from the device's account and sign a Load; the next sync carries it to the device."""
+        with self._transaction() as connection:
+            return loads.order(connection, signer, device, amount, now)
+
+    def cancel_load(self, device: bytes, number: int) -> None:
+        """Stop offering this load and lower ones.
+
+        The money returns when a later sync proves that the device never took it.
+        """
+        with self._transaction() as connection:
+            loads.cancel(connection, device, number)
+
+    def open_redemption(
+        self, signer: Signer, payee_signer: Signer, device: bytes, amount: int, now: int
+    ) -> tuple[Certificate, Request]:
+        """The payee's Certificate and a Request for the device to pay. Closes the device's older Request."""
+        with self._transaction() as connection:
+            return redeem.open_request(connection, signer, payee_signer, device, amount, secrets.token_bytes(8), now)
+
+    def take_redemption(self, payee_signer: Signer, transfer: bytes, now: int) -> bytes:
+        """The bytes of the Receipt (committed before it is returned), or of a Void."""
+        with self._transaction() as connection:
+            return redeem.take(connection, payee_signer, transfer, now)
+
+    # Syncs
+
+    def begin_sync(self, device: bytes, now: int) -> tuple[bytes, int]:
+        """A fresh nonce for the device's Statement, and the first seq whose record the ledger wants."""
+        with self._transaction() as connection:
+            return settlement.begin(connection, device, secrets.token_bytes(NONCE_BYTES), now)
+
+    def settle(self, signer: Signer, statement: bytes, records: list[bytes], now: int) -> Settlement:
+        """Settle one upload. The same Statement again returns the same answer."""
+        with self._transaction() as connection:
+            return settlement.settle(connection, signer, statement, records, now)
+
+    def book_overdue(self, now: int) -> int:
+        """Book pending Transfers to payees that never came back to the payees' accounts. Returns how many."""
+        with self._transaction() as connection:
+            return deadlines.book_overdue(connection, now)
+
+    # Reports
+
+    def check(self) -> None:
+        """Add everything up from the postings. Raises `BooksBroken`."""
+        with self._transaction() as connection:
+            books.check(connection)
+
+    def reconciliation(self) -> dict:
+        """Where every issued unit is (`reports.reconciliation`)."""
+        with self._transaction() as connection:
+            return reports.reconciliation(connection)
+
+    def devices(self) -> list[dict]:
+        with self._transaction() as connection:
+            return reports.device_list(connection)
+
+    def device(self, device: bytes) -> dict:
+        """Raises `UnknownDevice`."""
+        with self._transaction() as connection:
+            registry.device(connection, device)
+            return next(row for row in reports.device_list(connection) if row["id"] == device.hex())
+
+    def transfers(self, device: bytes) -> list[dict]:
+        with self._transaction() as connection:
+            return reports.transfer_list(connection, device)
+
+    def loads(self, device: bytes) -> list[dict]:
+        with self._transaction() as connection:
+            return reports.load_list(connection, device)
+
+    def postings(self, account: int) -> list[dict]:
+        with self._transaction() as connection:
+            registry.customer_account(connection, account)
+            return reports.statement_of_account(connection, account)
+
+    def dead_letters(self) -> list[dict]:
+        with self._transaction() as connection:
+            return reports.dead_letter_list(connection)
+
+    def evidence(self) -> list[dict]:
+        with self._transaction() as connection:
+            return reports.evidence_list(connection)

@@ -1,0 +1,110 @@
+"""Loads: money on its way from an account into a device.
+
+It lies in `loads in transit` from the order until the device's journal shows the load, or until a complete journal
+lacks it although its load floor has passed the number: only then can it never be accepted, and only then it goes
+back. Expiry proves nothing.
+"""
+
+from sqlalchemy import Connection, Row, func, select, update
+
+from host_tools.crypto import Signer, sha256
+from host_tools.ledger import books, registry
+from host_tools.ledger.errors import DeviceFrozen, InvalidInput, UnknownLoad
+from host_tools.ledger.schema import devices, loads
+from protocol.objects import MAX_LOAD_MCCS, NO_ID, Load
+
+OUTSTANDING = "outstanding"
+LOADED = "loaded"
+RETURNED = "returned"
+
+MAX_OUTSTANDING = 16  # one sync carries them all; more means that nobody collects them
+
+
+def order(connection: Connection, signer: Signer, device: bytes, amount: int, now: int) -> Load:
+    """Take `amount` from the device's account and sign a Load. Raises `InsufficientFunds`, `DeviceFrozen`."""
+    row = registry.device(connection, device)
+    registry.signing_operator(connection, signer, row.operator, now)
+    if row.frozen:
+        raise DeviceFrozen(f"Device {row.name} is frozen: {row.frozen}", "Register a new device for its owner")
+    if not 0 < amount < 1 << 32:
+        raise InvalidInput(f"{amount} cannot be loaded", "Choose an amount of 1 to 4294967295 minor units")
+    if len(outstanding(connection, device)) >= MAX_OUTSTANDING:
+        raise InvalidInput(f"{MAX_OUTSTANDING} loads wait for this device", "Sync the device, or cancel them")
+    registry.check_funds(connection, row.account, amount)
+    last = connection.execute(
+        select(func.coalesce(func.max(loads.c.number), 0)).where(loads.c.device == device)
+    ).scalar_one()
+    load = Load(
+        operator=row.operator,
+        device=device,
+        number=last + 1,
+        amount=amount,
+        lot=0,
+        lot_valid_until=0,
+        lot_mccs=bytes(2 * MAX_LOAD_MCCS),
+        lot_payee=NO_ID,
+    ).sign(signer.sign)
+    digest = sha256(load.body())
+    connection.execute(
+        loads.insert().values(
+            device=device,
+            number=load.number,
+            hash=digest,
+            amount=amount,
+            account=row.account,
+            load=load.encode(),
+            state=OUTSTANDING,
+        )
+    )
+    books.move(connection, row.account, _transit(connection, row), amount, "load ordered", digest, now)
+    return load
+
+
+def outstanding(connection: Connection, device: bytes) -> list[Row]:
+    """In the order of their numbers."""
+    wanted = select(loads).where(loads.c.device == device, loads.c.state == OUTSTANDING).order_by(loads.c.number)
+    return list(connection.execute(wanted).all())
+
+
+def cancel(connection: Connection, device: bytes, number: int) -> None:
+    """Stop offering a load, and all lower ones, and raise the load floor of the next Acknowledgement past it.
+
+    The money goes back at the first sync that proves the device never took it, two syncs from now at the earliest.
+    """
+    row = registry.device(connection, device)
+    if number not in [load.number for load in outstanding(connection, device)]:
+        raise UnknownLoad(f"Load {number} of {row.name} is not outstanding", "List the device's loads")
+    connection.execute(
+        update(devices).where(devices.c.id == device).values(next_load_floor=max(number, row.next_load_floor))
+    )
+
+
+def take(connection: Connection, device: Row, load: Load, now: int) -> str | None:
+    """The device's journal shows the load. Returns why it is refused, or None; the same again changes nothing."""
+    digest = sha256(load.body())
+    known = connection.execute(select(loads).where(loads.c.hash == digest)).one_or_none()
+    if known is None or known.device != device.id:
+        return "the ledger issued no such load to this device"
+    if known.state == RETURNED:
+        return "this load went back to the account: the journal had lacked it"
+    if known.state == OUTSTANDING:
+        books.move(connection, _transit(connection, device), device.purse, known.amount, "loaded", digest, now)
+        connection.execute(update(loads).where(loads.c.hash == digest).values(state=LOADED))
+    return None
+
+
+def give_back(connection: Connection, device: Row, now: int) -> None:
+    """Return what the device can never take any more.
+
+    `device.load_floor` is of a complete journal, whose loads were all taken.
+    """
+    for load in outstanding(connection, device.id):
+        if load.number <= device.load_floor:
+            books.move(
+                connection, _transit(connection, device), load.account, load.amount, "load returned", load.hash, now
+            )
+            connection.execute(update(loads).where(loads.c.hash == load.hash).values(state=RETURNED))
+
+
+def _transit(connection: Connection, device: Row) -> int:
+    return books.account_of(connection, books.LOADS_IN_TRANSIT, device.id.hex(), device.operator, device.name)

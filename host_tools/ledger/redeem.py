@@ -1,0 +1,170 @@
+"""Redeeming: a device pays its operator's own certified payee, and the money lands on the device's account, nowhere else.
+
+The payee is a party of the protocol whose journal is the ledger's own `records`. Its Requests stand one per device:
+opening a new one closes the older, and what is paid on a closed one is voided, as on any payee. A Receipt leaves only
+after record and posting are committed; the same Transfer again is answered with the same bytes.
+"""
+
+from sqlalchemy import Connection, Row, func, select, update
+
+from host_tools.crypto import Signer, sha256, verify
+from host_tools.ledger import books, registry, transfers
+from host_tools.ledger.errors import (
+    BadSignature,
+    DeviceFrozen,
+    InsufficientFunds,
+    InvalidInput,
+    UnknownDevice,
+    UnknownRequest,
+    WrongSigner,
+)
+from host_tools.ledger.revocation import current_epoch
+from host_tools.ledger.schema import devices, records, redemptions
+from protocol.errors import DecodeError
+from protocol.objects import DAY_S, NO_HASH, OPERATOR_PAYEE, REDEEM, Certificate, Receipt, Request, Transfer, Void
+from protocol.records import credit
+
+OPEN = "open"
+CREDITED = "credited"
+CLOSED = transfers.CLOSED_REQUEST
+
+RENEW_DAYS = 30  # a payee's Certificate is used so long, a third of its life
+
+
+def open_request(
+    connection: Connection, signer: Signer, payee_signer: Signer, device: bytes, amount: int, random: bytes, now: int
+) -> tuple[Certificate, Request]:
+    """A Request for the device to pay.
+
+    Raises `InsufficientFunds` when the device must sync first, `DeviceFrozen`, `WrongSigner`.
+    """
+    row = registry.device(connection, device)
+    operator = registry.signing_operator(connection, signer, row.operator, now)
+    payee = _payee(connection, payee_signer)
+    if payee.operator != row.operator:
+        raise WrongSigner("The payee is another operator's", "Use the payee of the device's operator")
+    if row.frozen:
+        raise DeviceFrozen(f"Device {row.name} is frozen: {row.frozen}", "Its owner's claim is for people to settle")
+    if not 0 < amount < 1 << 32:
+        raise InvalidInput(f"{amount} cannot be redeemed", "Choose an amount of 1 to 4294967295 minor units")
+    held = books.balance(connection, row.purse)
+    if held < amount:
+        raise InsufficientFunds(
+            f"The ledger knows of {held} in this purse, less than {amount}", "Sync the device first"
+        )
+    for older in _open_ones(connection, payee.id, device):
+        _close(connection, older, now)
+    certificate = _certificate(connection, signer, payee, now)
+    last = select(func.coalesce(func.max(redemptions.c.number), 0)).where(redemptions.c.payee == payee.id)
+    request = Request(
+        amount=amount,
+        number=connection.execute(last).scalar_one() + 1,
+        random=random,
+        time=now,
+        purpose=REDEEM,
+        reference=bytes(8),
+        lot=0,
+    )
+    message = request.signed_message(sha256(certificate.body()), NO_HASH, operator.currency)
+    request.signature = payee_signer.sign(message)
+    connection.execute(
+        redemptions.insert().values(
+            payee=payee.id,
+            number=request.number,
+            device=device,
+            amount=amount,
+            request_hash=sha256(message),
+            state=OPEN,
+        )
+    )
+    return certificate, request
+
+
+def take(connection: Connection, payee_signer: Signer, transfer_bytes: bytes, now: int) -> bytes:
+    """The Receipt for a Transfer to the operator's payee, or its Void. Raises `BadSignature`, `UnknownRequest`."""
+    try:
+        transfer = Transfer.decode(transfer_bytes)
+    except DecodeError as error:
+        raise BadSignature(f"This is no Transfer ({error})", "Tap the device again") from error
+    payee = _payee(connection, payee_signer)
+    payer = registry.device(connection, transfer.payer)
+    if transfer.payee != payee.id or not transfer.verified_by(payer.key, verify):
+        raise BadSignature("The Transfer is not this device's for this payee", "Tap the device again")
+    wanted = select(redemptions).where(redemptions.c.payee == payee.id, redemptions.c.number == transfer.number)
+    request = connection.execute(wanted).one_or_none()
+    if request is None or request.request_hash != transfer.request:
+        raise UnknownRequest("The Transfer answers no Request of this ledger", "Sync the device")
+    transfer_hash = transfers.learn(connection, transfer, now)
+    if request.state == CREDITED and request.transfer == transfer_hash:
+        return request.receipt
+    if request.state == OPEN and _acceptable(connection, request, transfer, payer):
+        return _credit(connection, payee_signer, payee, request, transfer, now)
+    if request.state == OPEN and request.device == payer.id:
+        _close(connection, request, now)
+    void = Void(transfer=transfer_hash).sign(payee_signer.sign).encode()
+    transfers.void(connection, transfer_hash, void, now)
+    return void
+
+
+def _acceptable(connection: Connection, request: Row, transfer: Transfer, payer: Row) -> bool:
+    """Only funded money leaves for an account: a device whose own credits are still to come syncs first."""
+    if request.device != payer.id or request.amount != transfer.amount or payer.frozen:
+        return False
+    known = transfers.find(connection, sha256(transfer.body()))
+    if known is None or known.state not in (transfers.KNOWN, transfers.PENDING):
+        return False
+    needed = transfer.amount if known.state == transfers.KNOWN else 0
+    funded = books.balance(connection, payer.purse) >= needed
+    return funded and transfers.refusal_of(connection, transfer) is None
+
+
+def _credit(
+    connection: Connection, payee_signer: Signer, payee: Row, request: Row, transfer: Transfer, now: int
+) -> bytes:
+    transfer_hash = sha256(transfer.body())
+    receipt = Receipt(seq=payee.head_seq + 1, previous=payee.head_hash, transfer=transfer_hash).sign(payee_signer.sign)
+    head = sha256(receipt.body())
+    connection.execute(
+        records.insert().values(device=payee.id, seq=receipt.seq, hash=head, record=credit(receipt, transfer))
+    )
+    connection.execute(update(devices).where(devices.c.id == payee.id).values(head_seq=receipt.seq, head_hash=head))
+    transfers.claim(connection, receipt, transfer, True, now)
+    _set(connection, request, state=CREDITED, transfer=transfer_hash, receipt=receipt.encode())
+    return receipt.encode()
+
+
+def _payee(connection: Connection, payee_signer: Signer) -> Row:
+    payee = connection.execute(select(devices).where(devices.c.key == payee_signer.public)).one_or_none()
+    if payee is None or payee.kind >> 4 != OPERATOR_PAYEE:
+        raise UnknownDevice("The operator's own payee is not registered", "Register it before devices redeem")
+    return payee
+
+
+def _certificate(connection: Connection, signer: Signer, payee: Row, now: int) -> Certificate:
+    latest = registry.certificate_of(connection, payee.id, payee.issue)
+    if latest is not None:
+        young = now // DAY_S <= latest[0].valid_from + RENEW_DAYS
+        if young and latest[0].epoch == current_epoch(connection, payee.operator):
+            return latest[0]
+    return registry.certify(connection, signer, payee, None, now)[0]
+
+
+def _open_ones(connection: Connection, payee: bytes, device: bytes) -> list[Row]:
+    wanted = select(redemptions).where(
+        redemptions.c.payee == payee, redemptions.c.device == device, redemptions.c.state == OPEN
+    )
+    return list(connection.execute(wanted).all())
+
+
+def _close(connection: Connection, request: Row, now: int) -> None:
+    """No Transfer is credited for it from here on; what a journal has already shown of it goes back."""
+    _set(connection, request, state=CLOSED)
+    transfers.request_closed(connection, request.payee, request.number, now)
+
+
+def _set(connection: Connection, request: Row, **values) -> None:
+    connection.execute(
+        update(redemptions)
+        .where(redemptions.c.payee == request.payee, redemptions.c.number == request.number)
+        .values(**values)
+    )

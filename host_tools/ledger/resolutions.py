@@ -1,0 +1,52 @@
+"""Resolutions: the operator's word on a debit that its payer's journal still has in doubt, once the ledger knows how it ended."""
+
+from sqlalchemy import Connection, Row, select
+
+from host_tools.crypto import Signer, verify
+from host_tools.ledger import registry
+from host_tools.ledger.schema import resolutions, transfers
+from host_tools.ledger.transfers import POSTED, VOID
+from protocol import objects
+from protocol.objects import Resolution
+
+
+def due(connection: Connection, signer: Signer, payer: Row) -> list[bytes]:
+    """The Resolutions the payer needs, oldest debit first.
+
+    One is signed once and repeated until the journal shows the end.
+    """
+    wanted = (
+        select(transfers.c.hash, transfers.c.state)
+        .where(
+            transfers.c.payer == payer.id,
+            transfers.c.debited.is_(True),
+            transfers.c.closed.is_(False),
+            transfers.c.state.in_((POSTED, VOID)),
+        )
+        .order_by(transfers.c.seq)
+    )
+    return [_resolution(connection, signer, payer, row) for row in connection.execute(wanted).all()]
+
+
+def _resolution(connection: Connection, signer: Signer, payer: Row, transfer: Row) -> bytes:
+    known = find(connection, transfer.hash)
+    if known is not None:
+        return known
+    outcome = objects.PAID if transfer.state == POSTED else objects.VOID
+    made = Resolution(operator=payer.operator, payer=payer.id, transfer=transfer.hash, outcome=outcome).sign(
+        signer.sign
+    )
+    connection.execute(resolutions.insert().values(transfer=transfer.hash, resolution=made.encode()))
+    return made.encode()
+
+
+def find(connection: Connection, transfer_hash: bytes) -> bytes | None:
+    return connection.execute(
+        select(resolutions.c.resolution).where(resolutions.c.transfer == transfer_hash)
+    ).scalar_one_or_none()
+
+
+def is_ours(connection: Connection, resolution: Resolution, payer: Row) -> bool:
+    """Whether a Resolution in the payer's journal is one that this ledger signed."""
+    key = registry.operator_certificate(connection, payer.operator).key
+    return resolution.payer == payer.id and resolution.verified_by(key, verify)

@@ -1,0 +1,319 @@
+"""Tables of the ledger, and how a database is opened.
+
+Money is BIGINT in minor units, ids and hashes are binary, times are Unix seconds. Nothing here relies on one engine:
+no RETURNING, no upsert, binary keys have a length (MySQL cannot index a BLOB without one). Rows of `postings`,
+`records` and `evidence` are never changed.
+"""
+
+import sqlite3
+from pathlib import Path
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Connection,
+    Engine,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    create_engine,
+    event,
+    inspect,
+    make_url,
+    select,
+)
+from sqlalchemy.dialects import mysql
+from sqlalchemy.exc import DatabaseError
+
+from host_tools.ledger.errors import LedgerExists, LedgerMissing, NotALedger
+
+SCHEMA_VERSION = 1
+LOCK_TIMEOUT_S = 30  # how long a second writer waits for the first
+
+metadata = MetaData()
+
+
+def _binary(size: int):
+    return LargeBinary(size).with_variant(mysql.VARBINARY(size), "mysql", "mariadb")
+
+
+def _blob():
+    return LargeBinary().with_variant(mysql.MEDIUMBLOB(), "mysql", "mariadb")
+
+
+def _row_id():
+    # SQLite numbers rows by itself only in a column declared INTEGER
+    return Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True)
+
+
+info = Table(
+    "ledger_info",
+    metadata,
+    Column("schema_version", Integer, primary_key=True, autoincrement=False),
+    Column("root_key", _binary(32)),
+)
+
+operators = Table(
+    "operators",
+    metadata,
+    Column("operator", Integer, primary_key=True, autoincrement=False),
+    Column("issue", BigInteger, nullable=False),
+    Column("key", _binary(32), nullable=False),
+    Column("certificate", _blob(), nullable=False),
+)
+
+# Every place where money can be. `owner` tells accounts of one kind apart; `balance` is kept with the postings.
+accounts = Table(
+    "accounts",
+    metadata,
+    _row_id(),
+    Column("kind", String(20), nullable=False),
+    Column("owner", String(64), nullable=False),
+    Column("operator", Integer),
+    Column("name", String(100), nullable=False),
+    Column("balance", BigInteger, nullable=False),
+    UniqueConstraint("kind", "owner", name="accounts_kind_owner"),
+)
+
+postings = Table(
+    "postings",
+    metadata,
+    _row_id(),
+    Column("at", BigInteger, nullable=False),
+    Column("source", ForeignKey("accounts.id"), nullable=False),
+    Column("destination", ForeignKey("accounts.id"), nullable=False),
+    Column("amount", BigInteger, nullable=False),
+    Column("reason", String(40), nullable=False),
+    Column("reference", _binary(32), nullable=False),
+)
+
+# `head_seq` and `head_hash`: the last record of the unbroken chain that the ledger holds. `watermark` and `load_floor`: of the
+# last Statement (kept in `statement`) whose complete chain is held. `next_load_floor`: what the next Acknowledgement says.
+devices = Table(
+    "devices",
+    metadata,
+    Column("id", _binary(16), primary_key=True),
+    Column("operator", ForeignKey("operators.operator"), nullable=False),
+    Column("key", _binary(32), nullable=False, unique=True),
+    Column("kind", Integer, nullable=False),
+    Column("mcc", Integer, nullable=False),
+    Column("account", ForeignKey("accounts.id"), nullable=False),
+    Column("purse", ForeignKey("accounts.id"), nullable=False),
+    Column("name", String(100), nullable=False),
+    Column("registered_at", BigInteger, nullable=False),
+    Column("issue", BigInteger, nullable=False),
+    Column("head_seq", BigInteger, nullable=False),
+    Column("head_hash", _binary(32), nullable=False),
+    Column("watermark", BigInteger, nullable=False),
+    Column("load_floor", BigInteger, nullable=False),
+    Column("next_load_floor", BigInteger, nullable=False),
+    Column("statement", _blob()),
+    Column("frozen", String(200)),
+)
+
+certificates = Table(
+    "certificates",
+    metadata,
+    Column("device", ForeignKey("devices.id"), primary_key=True),
+    Column("issue", BigInteger, primary_key=True, autoincrement=False),
+    Column("certificate", _blob(), nullable=False),
+    Column("acknowledgement", _blob(), nullable=False),
+)
+
+# The unbroken chain of each device, as it was uploaded.
+records = Table(
+    "records",
+    metadata,
+    Column("device", ForeignKey("devices.id"), primary_key=True),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("hash", _binary(32), nullable=False),
+    Column("record", _blob(), nullable=False),
+)
+
+# What was uploaded and not taken, with the reason. Never deleted; the same one again is not stored again.
+dead_letters = Table(
+    "dead_letters",
+    metadata,
+    _row_id(),
+    Column("device", ForeignKey("devices.id"), nullable=False),
+    Column("record_hash", _binary(32), nullable=False),
+    Column("record", _blob(), nullable=False),
+    Column("reason", String(200), nullable=False),
+    Column("at", BigInteger, nullable=False),
+    UniqueConstraint("device", "record_hash", "reason", name="dead_letters_once"),
+)
+
+# Which record each device committed to at each position, by any object it signed. Two hashes at one position are a fraud proof.
+positions = Table(
+    "positions",
+    metadata,
+    Column("device", ForeignKey("devices.id"), primary_key=True),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("hash", _binary(32), primary_key=True),
+    Column("proof", _blob(), nullable=False),
+)
+
+# Two objects of one device that cannot both be honest.
+evidence = Table(
+    "evidence",
+    metadata,
+    _row_id(),
+    Column("device", ForeignKey("devices.id"), nullable=False),
+    Column("what", String(200), nullable=False),
+    Column("first", _blob(), nullable=False),
+    Column("second", _blob(), nullable=False),
+    Column("at", BigInteger, nullable=False),
+)
+
+# What is known of each Transfer, and which account holds its money now (`held_by`).
+transfers = Table(
+    "transfers",
+    metadata,
+    Column("hash", _binary(32), primary_key=True),
+    Column("payer", ForeignKey("devices.id"), nullable=False),
+    Column("payee", _binary(16), nullable=False),
+    Column("payee_key", _binary(32)),
+    Column("seq", BigInteger, nullable=False),
+    Column("number", BigInteger, nullable=False),
+    Column("amount", BigInteger, nullable=False),
+    Column("transfer", _blob(), nullable=False),
+    Column("debited", Boolean, nullable=False),  # the payer's journal has it
+    Column("closed", Boolean, nullable=False),  # the payer's journal says how it ended
+    Column("credited", Boolean, nullable=False),  # the payee's journal has it
+    Column("receipt", _blob()),
+    Column("void", _blob()),
+    Column("refusal", String(200)),
+    Column("defaulted", Boolean, nullable=False),  # nobody said how it ended in time
+    Column("state", String(10), nullable=False),
+    Column("held_by", ForeignKey("accounts.id"), nullable=False),
+    Index("transfers_payer", "payer", "seq"),
+    Index("transfers_payee", "payee", "number"),
+)
+
+resolutions = Table(
+    "resolutions",
+    metadata,
+    Column("transfer", ForeignKey("transfers.hash"), primary_key=True),
+    Column("resolution", _blob(), nullable=False),
+)
+
+loads = Table(
+    "loads",
+    metadata,
+    Column("device", ForeignKey("devices.id"), primary_key=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("hash", _binary(32), nullable=False, unique=True),
+    Column("amount", BigInteger, nullable=False),
+    Column("account", ForeignKey("accounts.id"), nullable=False),
+    Column("load", _blob(), nullable=False),
+    Column("state", String(10), nullable=False),
+)
+
+# `seen_seq`: the highest position the ledger knew of the device when it gave the nonce out. `answer`: the stored Settlement.
+syncs = Table(
+    "syncs",
+    metadata,
+    Column("nonce", _binary(16), primary_key=True),
+    Column("device", ForeignKey("devices.id"), nullable=False),
+    Column("seen_seq", BigInteger, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("statement", _blob()),
+    Column("answer", Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb")),
+)
+
+revocations = Table(
+    "revocations",
+    metadata,
+    Column("operator", ForeignKey("operators.operator"), primary_key=True),
+    Column("epoch", BigInteger, primary_key=True, autoincrement=False),
+    Column("revocations", _blob(), nullable=False),
+)
+
+# Requests of the operators' own payees, through which devices redeem.
+redemptions = Table(
+    "redemptions",
+    metadata,
+    Column("payee", ForeignKey("devices.id"), primary_key=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("device", ForeignKey("devices.id"), nullable=False),
+    Column("amount", BigInteger, nullable=False),
+    Column("request_hash", _binary(32), nullable=False),
+    Column("state", String(10), nullable=False),
+    Column("transfer", _binary(32)),
+    Column("receipt", _blob()),
+)
+
+
+def create(url: str) -> Engine:
+    """Make an empty ledger at a SQLAlchemy URL. Raises `LedgerExists`."""
+    engine = _engine(url)
+    with engine.begin() as connection:
+        if inspect(connection).get_table_names():
+            raise LedgerExists(
+                f"There is a database with tables at {_shown(url)} already", "Open it, or choose another place"
+            )
+        metadata.create_all(connection)
+        connection.execute(info.insert().values(schema_version=SCHEMA_VERSION))
+    return engine
+
+
+def open_existing(url: str) -> Engine:
+    """Open a ledger made by `create`. Raises `LedgerMissing` or `NotALedger`."""
+    path = _sqlite_path(url)
+    if path is not None and not path.exists():
+        raise LedgerMissing(f"There is no ledger at {path}", "Check the path, or create a ledger there")
+    engine = _engine(url)
+    try:
+        with engine.begin() as connection:
+            _check_version(connection, url)
+    except DatabaseError as error:
+        raise NotALedger(f"{_shown(url)} cannot be read as a ledger", "Check the URL, or restore a backup") from error
+    return engine
+
+
+def _check_version(connection: Connection, url: str) -> None:
+    if not inspect(connection).has_table(info.name):
+        raise NotALedger(f"The database at {_shown(url)} is not a ledger", "Check the URL")
+    version = connection.execute(select(info.c.schema_version)).scalar_one_or_none()
+    if version != SCHEMA_VERSION:
+        raise NotALedger(
+            f"The ledger at {_shown(url)} has schema version {version}, this program needs {SCHEMA_VERSION}",
+            "Use the program that made it",
+        )
+
+
+def _shown(url: str) -> str:
+    return make_url(url).render_as_string(hide_password=True)
+
+
+def _sqlite_path(url: str) -> Path | None:
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite" or not parsed.database or parsed.database == ":memory:":
+        return None
+    return Path(parsed.database)
+
+
+def _engine(url: str) -> Engine:
+    if make_url(url).get_backend_name() != "sqlite":
+        return create_engine(url, isolation_level="SERIALIZABLE")
+    engine = create_engine(url, connect_args={"timeout": LOCK_TIMEOUT_S})
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _record) -> None:
+    connection.isolation_level = None  # the driver's own BEGIN comes too late, and not before a SELECT
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA synchronous = FULL")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")  # one writer at a time: what was read stays true until the commit

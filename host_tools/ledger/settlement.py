@@ -1,0 +1,247 @@
+"""Settlement: one device's Statement and records in, signed objects for it out, in one database transaction.
+
+From top to bottom: check the Statement and its nonce, read the records, keep those that the device vouches for, post
+them, take note of conflicts, move the head, and only then sign. What repeats (records, whole uploads, Statements)
+changes nothing.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+
+from sqlalchemy import Connection, Row, select, update
+
+from host_tools.crypto import Signer, sha256, verify
+from host_tools.ledger import loads, registry, resolutions, transfers
+from host_tools.ledger.chain import Piece, Upload, pieces
+from host_tools.ledger.errors import BadSignature, InvalidInput, UnknownNonce
+from host_tools.ledger.evidence import commit_to, dead_letter, freeze, seen_seq
+from host_tools.ledger.reading import Reader
+from host_tools.ledger.revocation import current_epoch, list_of
+from host_tools.ledger.schema import devices, records, syncs
+from protocol.errors import DecodeError
+from protocol.objects import NONCE_BYTES, Receipt, Statement, Transfer, Void
+from protocol.records import Closing, Loading
+
+# A terminal may make 5,000 payments on one base and close as many; whoever sends more sends junk.
+MAX_RECORDS = 20_000
+
+
+@dataclass(frozen=True)
+class Settlement:
+    """What became of an upload. `objects` are for the device to take, in this order; `certified` says whether the last two of them
+    are a Certificate and its Acknowledgement; if not, `note` says why. `accepted` records moved the ledger's head; `dead_letters` are reasons."""
+
+    objects: tuple[bytes, ...]
+    certified: bool
+    accepted: int
+    dead_letters: tuple[str, ...]
+    note: str
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self) | {"objects": [data.hex() for data in self.objects]})
+
+    @classmethod
+    def from_json(cls, text: str) -> "Settlement":
+        values = json.loads(text)
+        values["objects"] = tuple(bytes.fromhex(data) for data in values["objects"])
+        values["dead_letters"] = tuple(values["dead_letters"])
+        return cls(**values)
+
+
+def begin(connection: Connection, device: bytes, nonce: bytes, now: int) -> tuple[bytes, int]:
+    """Remember a fresh nonce for the device's next Statement. Returns it with the first seq whose record is wanted.
+
+    Several hosts may each hold one. What the ledger knew of the device by now is kept with it: a Statement over this
+    nonce that lies behind proves that the device went back.
+    """
+    if len(nonce) != NONCE_BYTES:
+        raise InvalidInput(f"A nonce has {NONCE_BYTES} bytes", "Call begin_sync again")
+    row = registry.device(connection, device)
+    connection.execute(syncs.insert().values(nonce=nonce, device=device, seen_seq=seen_seq(connection, device), at=now))
+    return nonce, row.head_seq + 1
+
+
+def settle(
+    connection: Connection, signer: Signer, statement_bytes: bytes, raw_records: list[bytes], now: int
+) -> Settlement:
+    """Raises `BadSignature`, `UnknownDevice`, `WrongSigner`, `UnknownNonce`, `InvalidInput`; then nothing was stored.
+    """
+    if len(raw_records) > MAX_RECORDS:
+        raise InvalidInput(
+            f"More than {MAX_RECORDS} records in one upload", "Send the records from the seq that was asked for"
+        )
+    statement = _statement(statement_bytes)
+    device = registry.device(connection, statement.device)
+    registry.signing_operator(connection, signer, device.operator, now)
+    if not statement.verified_by(device.key, verify):
+        raise BadSignature("The Statement is not signed by this device", "Ask the device for a new one")
+    sync = connection.execute(
+        select(syncs).where(syncs.c.nonce == statement.nonce, syncs.c.device == device.id)
+    ).one_or_none()
+    if sync is None or sync.statement not in (None, statement_bytes):
+        raise UnknownNonce("The Statement's nonce is not fresh", "Begin the sync again")
+    if sync.answer is not None:
+        return Settlement.from_json(sync.answer)
+    answer = _Sync(connection, device, statement, now).run(signer, raw_records, sync.seen_seq)
+    connection.execute(
+        update(syncs).where(syncs.c.nonce == statement.nonce).values(statement=statement_bytes, answer=answer.to_json())
+    )
+    return answer
+
+
+def _statement(data: bytes) -> Statement:
+    try:
+        return Statement.decode(data)
+    except DecodeError as error:
+        raise BadSignature(f"This is no Statement ({error})", "Ask the device for a new one") from error
+
+
+class _Sync:
+    """One upload of one device on its way through."""
+
+    def __init__(self, connection: Connection, device: Row, statement: Statement, now: int):
+        self._connection = connection
+        self._device = device
+        self._statement = statement
+        self._now = now
+        self._reasons: list[str] = []
+        self._accepted = 0
+
+    def run(self, signer: Signer, raw_records: list[bytes], seen_before: int) -> Settlement:
+        connection, statement = self._connection, self._statement
+        uploads, unreadable = Reader(connection, self._device).read(raw_records)
+        for raw, reason in unreadable:
+            self._refuse(raw, reason)
+        found = pieces(statement, uploads, self._held)
+        self._drop_unproven(uploads, found)
+        for piece in reversed(found):  # the lowest first, so that debits come before what closes them
+            for upload in piece.uploads:
+                self._post(upload, piece)
+            self._extend(piece)
+        commit_to(connection, self._device.id, statement.seq, statement.head, None, statement.encode(), self._now)
+        if statement.seq < seen_before:
+            self._freeze_rolled_back(seen_before)
+        self._device = device = registry.device(connection, self._device.id)
+        complete = (device.head_seq, device.head_hash) == (statement.seq, statement.head)
+        current = seen_seq(connection, device.id) == statement.seq
+        if complete and current and not device.frozen:
+            self._take_floors()
+        return self._answer(signer, complete, current)
+
+    def _held(self, seq: int) -> bytes | None:
+        if seq == self._device.head_seq:
+            return self._device.head_hash
+        if seq > self._device.head_seq:
+            return None
+        query = select(records.c.hash).where(records.c.device == self._device.id, records.c.seq == seq)
+        return self._connection.execute(query).scalar_one_or_none()
+
+    def _refuse(self, raw: bytes, reason: str) -> None:
+        dead_letter(self._connection, self._device.id, raw, sha256(raw), reason, self._now)
+        self._reasons.append(reason)
+
+    def _drop_unproven(self, uploads: list[Upload], found: list[Piece]) -> None:
+        proven = {upload.position for piece in found for upload in piece.uploads}
+        for upload in uploads:
+            if upload.position not in proven and self._held(upload.record.seq) != upload.position[1]:
+                self._refuse(upload.raw, "nothing that the device signed vouches for it")
+
+    def _post(self, upload: Upload, piece: Piece) -> None:
+        """Take one record for what it says. It counts for the chain even if it is refused."""
+        record = upload.record
+        body = record.body
+        proof = body.encode() if upload.signed else piece.proof
+        seq, digest = upload.position
+        commit_to(self._connection, self._device.id, seq, digest, body.previous, proof, self._now)
+        if isinstance(body, Transfer):
+            transfers.debit(self._connection, record.transfer, record.payee_key, self._now)
+            reason = None
+        elif isinstance(body, Receipt):
+            reason = self._credit(record)
+        elif isinstance(body, Loading):
+            reason = loads.take(self._connection, self._device, record.load, self._now)
+        elif isinstance(body, Closing):
+            reason = self._close(record)
+        else:
+            reason = None
+        if reason is not None:
+            self._refuse(upload.raw, reason)
+
+    def _credit(self, record) -> str | None:
+        if registry.find_device(self._connection, record.transfer.payer) is None:
+            return "the payer is not registered"
+        return transfers.claim(self._connection, record.receipt, record.transfer, True, self._now)
+
+    def _close(self, record) -> str | None:
+        """The payer brings the payee's word on a debit that is posted already, or its operator's, which changes nothing here."""
+        known = transfers.find(self._connection, record.evidence.transfer)
+        if known is None or known.payer != self._device.id:
+            return "it closes a Transfer that the ledger does not hold"
+        transfers.close(self._connection, known.hash)
+        if isinstance(record.evidence, Receipt):
+            transfer = Transfer.decode(known.transfer)
+            return transfers.claim(self._connection, record.evidence, transfer, False, self._now)
+        if isinstance(record.evidence, Void):
+            transfers.void(self._connection, known.hash, record.evidence.encode(), self._now)
+        return None
+
+    def _extend(self, piece: Piece) -> None:
+        """Move the head over a run that continues it."""
+        if not piece.joins or piece.below_seq != self._device.head_seq or not piece.uploads:
+            return
+        for upload in piece.uploads:
+            seq, digest = upload.position
+            self._connection.execute(
+                records.insert().values(device=self._device.id, seq=seq, hash=digest, record=upload.raw)
+            )
+        seq, digest = piece.uploads[-1].position
+        self._accepted += len(piece.uploads)
+        self._connection.execute(
+            update(devices).where(devices.c.id == self._device.id).values(head_seq=seq, head_hash=digest)
+        )
+        self._device = registry.device(self._connection, self._device.id)
+
+    def _freeze_rolled_back(self, seen: int) -> None:
+        what = f"rolled back to record {self._statement.seq}, it had signed up to {seen}"
+        freeze(self._connection, self._device.id, what, b"", self._statement.encode(), self._now)
+
+    def _take_floors(self) -> None:
+        """The Statement's watermark and load floor: they count because every record up to its head is held."""
+        statement = self._statement
+        connection, device = self._connection, self._device
+        if statement.watermark >= device.watermark:
+            values = {"statement": statement.encode(), "watermark": statement.watermark}
+        else:
+            values = {}  # request numbers only grow: the higher one stays true
+        values["load_floor"] = max(statement.load_floor, device.load_floor)
+        connection.execute(update(devices).where(devices.c.id == device.id).values(**values))
+        self._device = registry.device(connection, device.id)
+        transfers.below_watermark(connection, device.id, self._now)
+        loads.give_back(connection, self._device, self._now)
+
+    def _answer(self, signer: Signer, complete: bool, current: bool) -> Settlement:
+        connection = self._connection
+        device = registry.device(connection, self._device.id)  # a posting may just have frozen it
+        certified = complete and current and not device.frozen
+        objects: list[bytes] = []
+        if not device.frozen:
+            objects += self._revocations(device)
+            objects += resolutions.due(connection, signer, device)
+            waiting = loads.outstanding(connection, device.id)
+            objects += [load.load for load in waiting if load.number > device.next_load_floor]
+        if certified:
+            objects += [signed.encode() for signed in registry.certify(connection, signer, device, None, self._now)]
+        if device.frozen:
+            note = f"frozen: {device.frozen}"
+        elif not complete:
+            note = f"records after {device.head_seq} are missing or unreadable: sync again"
+        else:
+            note = "" if current else "the device has signed more since: sync again"
+        return Settlement(tuple(objects), certified, self._accepted, tuple(self._reasons), note)
+
+    def _revocations(self, device: Row) -> list[bytes]:
+        """The current list, if the Certificate that the device has is of an older epoch."""
+        epoch = current_epoch(self._connection, device.operator)
+        installed = registry.certificate_of(self._connection, device.id, self._statement.issue)
+        revoked = list_of(self._connection, device.operator, epoch)
+        return [revoked.encode()] if revoked and (installed is None or installed[0].epoch < epoch) else []
