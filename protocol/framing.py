@@ -32,17 +32,20 @@ _LONGEST_BLOCK = 254  # data bytes that one COBS code can cover
 def cobs_encode(data: bytes) -> bytes:
     """`data` without any zero byte; at most one byte longer per started 254 bytes."""
     encoded = bytearray()
-    blocks = data.split(_DELIMITER)
-    last = len(blocks) - 1
-    for index, block in enumerate(blocks):
+    start = 0
+    while start <= len(data):
+        end = data.find(_DELIMITER, start)
+        if end < 0:
+            end = len(data)
         # A full block stands for no zero behind it; one that ends the data exactly needs no empty block to say so.
-        longest = _LONGEST_BLOCK + (index == last)
-        while len(block) >= longest:
+        longest = _LONGEST_BLOCK + (end == len(data))
+        while end - start >= longest:
             encoded.append(_LONGEST_BLOCK + 1)
-            encoded.extend(block[:_LONGEST_BLOCK])
-            block = block[_LONGEST_BLOCK:]
-        encoded.append(len(block) + 1)
-        encoded.extend(block)
+            encoded.extend(data[start : start + _LONGEST_BLOCK])
+            start += _LONGEST_BLOCK
+        encoded.append(end - start + 1)
+        encoded.extend(data[start:end])
+        start = end + 1
     return bytes(encoded)
 
 

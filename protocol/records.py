@@ -113,8 +113,18 @@ def reservation(in_doubt: int, n_bytes: int = 0, n_closings: int = 0) -> Reserve
 
 
 class Record:
-    """One decoded record: `seq`, `body` (a Layout), `body_bytes`, and by kind `transfer`, `payee_key`, `flags`, `receipt`, `load`,
-    `evidence`, `certificate`, `acknowledgement`, `snapshot`, `in_doubt` (a list of debits: transfer, payee key, flags)."""
+    """One decoded record. What it has beside seq and body depends on its kind, which is the body's class."""
+
+    transfer: Transfer  # of a debit and of a credit
+    payee_key: bytes  # of a debit
+    flags: int  # of a debit
+    receipt: Receipt  # of a credit
+    load: Load  # of a loading
+    evidence: Receipt | Void | Resolution  # of a closing
+    certificate: Certificate  # of an installation, as are all that follow
+    acknowledgement: Acknowledgement
+    snapshot: SnapshotHead
+    in_doubt: list  # debits: (transfer, payee key, flags)
 
     def __init__(self, seq: int, body, body_bytes: bytes):
         self.seq = seq

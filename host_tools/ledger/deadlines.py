@@ -9,7 +9,7 @@ from protocol.objects import DAY_S
 
 
 def book_overdue(connection: Connection, now: int) -> int:
-    """Book what is pending to payees whose last Certificate expired GRACE_DAYS ago to their accounts. Returns how many Transfers.
+    """Book what is pending to payees whose last Certificate expired GRACE_DAYS ago. Returns how many Transfers.
 
     To the payee, not back to the payer: a payee that was destroyed has most likely handed out the goods. Its Void or
     watermark, should one still come, moves the money from there to the payer.

@@ -20,6 +20,10 @@ class LedgerExists(LedgerError):
     """There is a ledger at this URL already."""
 
 
+class LedgerUnavailable(LedgerError):
+    """The database cannot be reached or written, or another program holds it for too long."""
+
+
 class NotALedger(LedgerError):
     """What is at this URL is no ledger, or one of another version."""
 

@@ -16,7 +16,7 @@ MAX_REASON = 200
 def commit_to(
     connection: Connection, device: bytes, seq: int, digest: bytes, previous: bytes | None, proof: bytes, now: int
 ) -> None:
-    """`proof` (a signed object) commits the device to `digest` at `seq` and, unless None, to `previous` before it."""
+    """`proof`, a signed object, commits the device to `digest` at `seq` and, unless None, to `previous` before it."""
     wanted = {seq: digest} if previous is None else {seq: digest, seq - 1: previous}
     known = connection.execute(select(positions).where(positions.c.device == device, positions.c.seq.in_(wanted))).all()
     for position, hash_there in wanted.items():
@@ -31,6 +31,13 @@ def commit_to(
 def seen_seq(connection: Connection, device: bytes) -> int:
     """The highest position the ledger has seen the device commit to."""
     return connection.execute(select(func.max(positions.c.seq)).where(positions.c.device == device)).scalar_one() or 0
+
+
+def freeze_rolled_back(connection: Connection, device: bytes, seq: int, seen: int, statement: bytes, now: int) -> None:
+    """The Statement's head is `seq`, though the device had committed to `seen` before its nonce was given out."""
+    shown = select(positions.c.proof).where(positions.c.device == device, positions.c.seq == seen)
+    proof = connection.execute(shown).scalars().first() or b""
+    freeze(connection, device, f"rolled back to record {seq} after record {seen}", proof, statement, now)
 
 
 def freeze(connection: Connection, device: bytes, what: str, first: bytes, second: bytes, now: int) -> None:

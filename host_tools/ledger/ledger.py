@@ -1,4 +1,4 @@
-"""`Ledger`: every call is one database transaction, checked for balance before it commits; whatever raises leaves no trace.
+"""`Ledger`: every call is one database transaction, checked for balance before it commits; what raises leaves no trace.
 
 Amounts are integers in minor units, `now` is Unix seconds, `device` the 16-byte id of a device, `operator` an
 operator's number and `account` the number of a customer account. `signer` is the operator's
@@ -10,9 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import OperationalError
 
 from host_tools.crypto import Signer
 from host_tools.ledger import books, deadlines, loads, redeem, registry, reports, revocation, schema, settlement
+from host_tools.ledger.errors import LedgerUnavailable
 from host_tools.ledger.settlement import Settlement
 from protocol.objects import NONCE_BYTES, Acknowledgement, Certificate, Load, OperatorCertificate, Request, Revocations
 
@@ -38,9 +40,14 @@ class Ledger:
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
-        with self._engine.begin() as connection:
-            yield connection
-            books.check_balanced(connection)
+        try:
+            with self._engine.begin() as connection:
+                yield connection
+                books.check_balanced(connection)
+        except OperationalError as error:
+            raise LedgerUnavailable(
+                "The ledger's database did not answer or could not be written", "Close other programs and run it again"
+            ) from error
 
     # Parties
 

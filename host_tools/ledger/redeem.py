@@ -1,4 +1,4 @@
-"""Redeeming: a device pays its operator's own certified payee, and the money lands on the device's account, nowhere else.
+"""Redeeming: a device pays its operator's own certified payee, and the money lands on the device's account only.
 
 The payee is a party of the protocol whose journal is the ledger's own `records`. Its Requests stand one per device:
 opening a new one closes the older, and what is paid on a closed one is voided, as on any payee. A Receipt leaves only
@@ -106,15 +106,31 @@ def take(connection: Connection, payee_signer: Signer, transfer_bytes: bytes, no
     return void
 
 
+def close_torn(connection: Connection, transfer: Transfer, now: int) -> None:
+    """A journal shows a debit for a Request that is still open: the tap was torn.
+
+    The Request is closed and the money goes back.
+    """
+    wanted = select(redemptions).where(
+        redemptions.c.payee == transfer.payee,
+        redemptions.c.number == transfer.number,
+        redemptions.c.request_hash == transfer.request,
+        redemptions.c.device == transfer.payer,
+        redemptions.c.state == OPEN,
+    )
+    request = connection.execute(wanted).one_or_none()
+    if request is not None:
+        _close(connection, request, now)
+
+
 def _acceptable(connection: Connection, request: Row, transfer: Transfer, payer: Row) -> bool:
     """Only funded money leaves for an account: a device whose own credits are still to come syncs first."""
     if request.device != payer.id or request.amount != transfer.amount or payer.frozen:
         return False
     known = transfers.find(connection, sha256(transfer.body()))
-    if known is None or known.state not in (transfers.KNOWN, transfers.PENDING):
+    if known is None or known.state != transfers.KNOWN:
         return False
-    needed = transfer.amount if known.state == transfers.KNOWN else 0
-    funded = books.balance(connection, payer.purse) >= needed
+    funded = books.balance(connection, payer.purse) >= transfer.amount
     return funded and transfers.refusal_of(connection, transfer) is None
 
 

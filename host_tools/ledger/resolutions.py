@@ -1,4 +1,4 @@
-"""Resolutions: the operator's word on a debit that its payer's journal still has in doubt, once the ledger knows how it ended."""
+"""Resolutions: the operator's word on a debit that its payer has in doubt, once the ledger knows how it ended."""
 
 from sqlalchemy import Connection, Row, select
 

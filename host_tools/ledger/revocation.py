@@ -32,7 +32,7 @@ def minimum_issue(connection: Connection, operator: int, epoch: int, who: bytes)
 
 
 def revoke(connection: Connection, signer: Signer, operator: int, who: bytes) -> Revocations:
-    """Put `who` on the operator's list as revoked altogether: a new epoch, or the current list if it stands there already."""
+    """Put `who` on the operator's list as revoked. Returns the new list, or the current one if it stands there."""
     epoch = current_epoch(connection, operator)
     current = list_of(connection, operator, epoch)
     entries = dict(current.entries) if current else {}

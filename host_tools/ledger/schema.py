@@ -32,7 +32,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import mysql
 from sqlalchemy.exc import DatabaseError
 
-from host_tools.ledger.errors import LedgerExists, LedgerMissing, NotALedger
+from host_tools.ledger.errors import LedgerExists, LedgerMissing, LedgerUnavailable, NotALedger
 
 SCHEMA_VERSION = 1
 LOCK_TIMEOUT_S = 30  # how long a second writer waits for the first
@@ -94,8 +94,9 @@ postings = Table(
     Column("reference", _binary(32), nullable=False),
 )
 
-# `head_seq` and `head_hash`: the last record of the unbroken chain that the ledger holds. `watermark` and `load_floor`: of the
-# last Statement (kept in `statement`) whose complete chain is held. `next_load_floor`: what the next Acknowledgement says.
+# `head_seq` and `head_hash`: the last record of the unbroken chain that the ledger holds. `watermark` and `load_floor`
+# are those of the last Statement (kept in `statement`) whose complete chain is held; `next_load_floor` is what the next
+# Acknowledgement says.
 devices = Table(
     "devices",
     metadata,
@@ -150,7 +151,8 @@ dead_letters = Table(
     UniqueConstraint("device", "record_hash", "reason", name="dead_letters_once"),
 )
 
-# Which record each device committed to at each position, by any object it signed. Two hashes at one position are a fraud proof.
+# Which record each device committed to at each position, by any object it signed. Two hashes at one position are a
+# fraud proof.
 positions = Table(
     "positions",
     metadata,
@@ -216,11 +218,12 @@ loads = Table(
     Column("state", String(10), nullable=False),
 )
 
-# `seen_seq`: the highest position the ledger knew of the device when it gave the nonce out. `answer`: the stored Settlement.
+# `seen_seq`: the highest position the ledger knew of the device when it gave the nonce out. `answer`: the Settlement.
 syncs = Table(
     "syncs",
     metadata,
-    Column("nonce", _binary(16), primary_key=True),
+    _row_id(),
+    Column("nonce", _binary(16), nullable=False, unique=True),
     Column("device", ForeignKey("devices.id"), nullable=False),
     Column("seen_seq", BigInteger, nullable=False),
     Column("at", BigInteger, nullable=False),
@@ -252,15 +255,16 @@ redemptions = Table(
 
 
 def create(url: str) -> Engine:
-    """Make an empty ledger at a SQLAlchemy URL. Raises `LedgerExists`."""
+    """Make an empty ledger at a SQLAlchemy URL. Raises `LedgerExists`, `LedgerUnavailable`."""
     engine = _engine(url)
-    with engine.begin() as connection:
-        if inspect(connection).get_table_names():
-            raise LedgerExists(
-                f"There is a database with tables at {_shown(url)} already", "Open it, or choose another place"
-            )
-        metadata.create_all(connection)
-        connection.execute(info.insert().values(schema_version=SCHEMA_VERSION))
+    try:
+        with engine.begin() as connection:
+            if inspect(connection).get_table_names():
+                raise LedgerExists(f"There is a database at {_shown(url)} already", "Open it, or choose another place")
+            metadata.create_all(connection)
+            connection.execute(info.insert().values(schema_version=SCHEMA_VERSION))
+    except DatabaseError as error:
+        raise LedgerUnavailable(f"No ledger can be made at {_shown(url)}", "Check the path and its folder") from error
     return engine
 
 

@@ -11,25 +11,30 @@ from dataclasses import asdict, dataclass
 from sqlalchemy import Connection, Row, select, update
 
 from host_tools.crypto import Signer, sha256, verify
-from host_tools.ledger import loads, registry, resolutions, transfers
+from host_tools.ledger import loads, redeem, registry, resolutions, transfers
 from host_tools.ledger.chain import Piece, Upload, pieces
 from host_tools.ledger.errors import BadSignature, InvalidInput, UnknownNonce
-from host_tools.ledger.evidence import commit_to, dead_letter, freeze, seen_seq
+from host_tools.ledger.evidence import commit_to, dead_letter, freeze_rolled_back, seen_seq
 from host_tools.ledger.reading import Reader
 from host_tools.ledger.revocation import current_epoch, list_of
 from host_tools.ledger.schema import devices, records, syncs
 from protocol.errors import DecodeError
 from protocol.objects import NONCE_BYTES, Receipt, Statement, Transfer, Void
-from protocol.records import Closing, Loading
+from protocol.records import INSTALLATION_MAX_BYTES, Closing, Loading
 
 # A terminal may make 5,000 payments on one base and close as many; whoever sends more sends junk.
 MAX_RECORDS = 20_000
+MAX_OPEN_SYNCS = 16  # nonces of one device that nobody has come back with; the oldest are forgotten
 
 
 @dataclass(frozen=True)
 class Settlement:
-    """What became of an upload. `objects` are for the device to take, in this order; `certified` says whether the last two of them
-    are a Certificate and its Acknowledgement; if not, `note` says why. `accepted` records moved the ledger's head; `dead_letters` are reasons."""
+    """What became of an upload.
+
+    `objects` are for the device to take, in this order. `certified` says whether the last two of them are a Certificate
+    and its Acknowledgement; if not, `note` says why. `accepted` counts the records that moved the ledger's head,
+    `dead_letters` are the reasons for what was not taken.
+    """
 
     objects: tuple[bytes, ...]
     certified: bool
@@ -57,6 +62,9 @@ def begin(connection: Connection, device: bytes, nonce: bytes, now: int) -> tupl
     if len(nonce) != NONCE_BYTES:
         raise InvalidInput(f"A nonce has {NONCE_BYTES} bytes", "Call begin_sync again")
     row = registry.device(connection, device)
+    waiting = select(syncs.c.nonce).where(syncs.c.device == device, syncs.c.answer.is_(None)).order_by(syncs.c.id)
+    for old in connection.execute(waiting).scalars().all()[: -MAX_OPEN_SYNCS + 1]:
+        connection.execute(syncs.delete().where(syncs.c.nonce == old))
     connection.execute(syncs.insert().values(nonce=nonce, device=device, seen_seq=seen_seq(connection, device), at=now))
     return nonce, row.head_seq + 1
 
@@ -64,11 +72,11 @@ def begin(connection: Connection, device: bytes, nonce: bytes, now: int) -> tupl
 def settle(
     connection: Connection, signer: Signer, statement_bytes: bytes, raw_records: list[bytes], now: int
 ) -> Settlement:
-    """Raises `BadSignature`, `UnknownDevice`, `WrongSigner`, `UnknownNonce`, `InvalidInput`; then nothing was stored.
-    """
-    if len(raw_records) > MAX_RECORDS:
+    """Raises `BadSignature`, `UnknownDevice`, `WrongSigner`, `UnknownNonce`, `InvalidInput`; nothing is stored then."""
+    if len(raw_records) > MAX_RECORDS or any(len(raw) > INSTALLATION_MAX_BYTES for raw in raw_records):
         raise InvalidInput(
-            f"More than {MAX_RECORDS} records in one upload", "Send the records from the seq that was asked for"
+            f"An upload has at most {MAX_RECORDS} records of {INSTALLATION_MAX_BYTES} bytes",
+            "Send the device's records from the seq that was asked for",
         )
     statement = _statement(statement_bytes)
     device = registry.device(connection, statement.device)
@@ -120,7 +128,8 @@ class _Sync:
             self._extend(piece)
         commit_to(connection, self._device.id, statement.seq, statement.head, None, statement.encode(), self._now)
         if statement.seq < seen_before:
-            self._freeze_rolled_back(seen_before)
+            signed = statement.encode()
+            freeze_rolled_back(connection, self._device.id, statement.seq, seen_before, signed, self._now)
         self._device = device = registry.device(connection, self._device.id)
         complete = (device.head_seq, device.head_hash) == (statement.seq, statement.head)
         current = seen_seq(connection, device.id) == statement.seq
@@ -155,6 +164,7 @@ class _Sync:
         commit_to(self._connection, self._device.id, seq, digest, body.previous, proof, self._now)
         if isinstance(body, Transfer):
             transfers.debit(self._connection, record.transfer, record.payee_key, self._now)
+            redeem.close_torn(self._connection, record.transfer, self._now)
             reason = None
         elif isinstance(body, Receipt):
             reason = self._credit(record)
@@ -173,7 +183,7 @@ class _Sync:
         return transfers.claim(self._connection, record.receipt, record.transfer, True, self._now)
 
     def _close(self, record) -> str | None:
-        """The payer brings the payee's word on a debit that is posted already, or its operator's, which changes nothing here."""
+        """The payer brings the payee's word on a debit of its own, or its operator's, which changes nothing here."""
         known = transfers.find(self._connection, record.evidence.transfer)
         if known is None or known.payer != self._device.id:
             return "it closes a Transfer that the ledger does not hold"
@@ -200,10 +210,6 @@ class _Sync:
             update(devices).where(devices.c.id == self._device.id).values(head_seq=seq, head_hash=digest)
         )
         self._device = registry.device(self._connection, self._device.id)
-
-    def _freeze_rolled_back(self, seen: int) -> None:
-        what = f"rolled back to record {self._statement.seq}, it had signed up to {seen}"
-        freeze(self._connection, self._device.id, what, b"", self._statement.encode(), self._now)
 
     def _take_floors(self) -> None:
         """The Statement's watermark and load floor: they count because every record up to its head is held."""

@@ -44,6 +44,7 @@ def learn(connection: Connection, transfer: Transfer, now: int) -> bytes:
     transfer_hash = sha256(transfer.body())
     if find(connection, transfer_hash) is None:
         payer = registry.device(connection, transfer.payer)
+        _check_cumulative(connection, transfer, now)
         connection.execute(
             transfers.insert().values(
                 hash=transfer_hash,
@@ -65,6 +66,25 @@ def learn(connection: Connection, transfer: Transfer, now: int) -> bytes:
     return transfer_hash
 
 
+def _check_cumulative(connection: Connection, transfer: Transfer, now: int) -> None:
+    """On one base the cumulative amount grows by every Transfer.
+
+    One that does not hides what was spent: a fraud proof.
+    """
+    of_payer = select(transfers.c.transfer).where(transfers.c.payer == transfer.payer)
+    before = of_payer.where(transfers.c.seq < transfer.seq).order_by(transfers.c.seq.desc()).limit(1)
+    after = of_payer.where(transfers.c.seq > transfer.seq).order_by(transfers.c.seq).limit(1)
+    for query in (before, after):
+        found = connection.execute(query).scalar_one_or_none()
+        if found is None:
+            continue
+        pair = sorted((transfer, Transfer.decode(found)), key=lambda one: one.seq)
+        same_base = pair[0].payer_issue == pair[1].payer_issue
+        if same_base and pair[1].cumulative < pair[0].cumulative + pair[1].amount:
+            proofs = [one.encode() for one in pair]
+            freeze(connection, transfer.payer, "its cumulative amount does not grow", proofs[0], proofs[1], now)
+
+
 def debit(connection: Connection, transfer: Transfer, payee_key: bytes, now: int) -> None:
     """The payer's journal has it. `payee_key` is the key whose hash the Transfer names."""
     transfer_hash = learn(connection, transfer, now)
@@ -78,12 +98,15 @@ def claim(connection: Connection, receipt: Receipt, transfer: Transfer, in_journ
     Returns why it is refused, or None.
     """
     transfer_hash = learn(connection, transfer, now)
-    commit_to(connection, transfer.payee, receipt.seq, sha256(receipt.body()), receipt.previous, receipt.encode(), now)
+    signed = receipt.encode()
+    registered = registry.find_device(connection, transfer.payee) is not None
+    if registered:
+        commit_to(connection, transfer.payee, receipt.seq, sha256(receipt.body()), receipt.previous, signed, now)
     known = _row(connection, transfer_hash)
     if known.receipt is None:
-        _know(connection, transfer_hash, receipt=receipt.encode(), refusal=refusal_of(connection, transfer))
-    elif known.receipt != receipt.encode():
-        freeze(connection, transfer.payee, "one Transfer credited twice", known.receipt, receipt.encode(), now)
+        _know(connection, transfer_hash, receipt=signed, refusal=refusal_of(connection, transfer))
+    elif known.receipt != signed and registered:
+        freeze(connection, transfer.payee, "one Transfer credited twice", known.receipt, signed, now)
     if in_journal:
         _know(connection, transfer_hash, credited=True)
     place(connection, transfer_hash, now)
@@ -156,7 +179,7 @@ def place(connection: Connection, transfer_hash: bytes, now: int) -> None:
     if holder != row.held_by:
         books.move(connection, row.held_by, holder, row.amount, f"transfer {state}", transfer_hash, now)
     _know(connection, transfer_hash, state=state, held_by=holder)
-    if row.void is not None and row.receipt is not None:
+    if row.void is not None and row.receipt is not None and payee is not None:
         freeze(connection, row.payee, "claimed and voided one Transfer", row.receipt, row.void, now)
 
 
@@ -175,7 +198,7 @@ def _holder(connection: Connection, row: Row, payer: Row, payee: Row | None) -> 
 
 
 def _unspoken_void(connection: Connection, row: Row, payee: Row | None) -> bytes | None:
-    """The proof that a Transfer nobody voided by name is void all the same: a watermark above it, or our own payee's closed Request."""
+    """The proof that a Transfer is void though no Void names it: a watermark above it, or our own closed Request."""
     if payee is None:
         return None
     if payee.statement is not None and row.number < Statement.decode(payee.statement).watermark:
@@ -187,7 +210,7 @@ def _unspoken_void(connection: Connection, row: Row, payee: Row | None) -> bytes
 
 
 def refusal_of(connection: Connection, transfer: Transfer) -> str | None:
-    """Why a claim is not posted: only what the bound Certificates or the Transfer itself show, so that an honest payee is always paid."""
+    """Why a claim is not posted: only what the bound Certificates or the Transfer show, so honest payees are paid."""
     payer = registry.device(connection, transfer.payer)
     payee = registry.find_device(connection, transfer.payee)
     if payee is None:
@@ -197,8 +220,6 @@ def refusal_of(connection: Connection, transfer: Transfer) -> str | None:
     if paying is None or paid is None:
         return "it names a Certificate that the ledger did not issue"
     redeeming = payee.kind >> 4 == OPERATOR_PAYEE
-    if redeeming and payer.operator != payee.operator:
-        return "redeemed at another operator"
     if transfer.lot:
         return "lots are not settled"
     if transfer.payer_issue < minimum_issue(connection, payee.operator, paid[0].epoch, payer.id):

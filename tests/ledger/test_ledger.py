@@ -1,0 +1,190 @@
+"""Opening a ledger, who may take part, and the books themselves."""
+
+import sqlite3
+from typing import Any
+
+import pytest
+
+from host_tools.ledger import Ledger
+from host_tools.ledger.errors import (
+    AlreadyRegistered,
+    BadSignature,
+    BooksBroken,
+    InsufficientFunds,
+    InvalidInput,
+    LedgerExists,
+    LedgerMissing,
+    LedgerUnavailable,
+    NotALedger,
+    UnknownAccount,
+    UnknownDevice,
+    UnknownLoad,
+    UnknownOperator,
+    WrongSigner,
+)
+from tests.ledger.world import Town
+from tests.unit.world import CURRENCY, KINDS, NOW, Operator, signer
+
+WALLET = KINDS["wallet"]
+
+
+def register(town: Town, key: bytes, operator: int = 1, account: int | None = None, **changes):
+    values: dict[str, Any] = {"kind": WALLET, "mcc": 0, "name": "device", "now": town.now} | changes
+    bank = town.operators[operator]
+    if account is None:
+        account = town.ledger.open_account(operator, "owner")
+    return town.ledger.register_device(bank.key, operator, key, account=account, **values)
+
+
+def test_missing_ledger_is_not_made_by_opening_it(tmp_path):
+    path = tmp_path / "none.sqlite"
+    with pytest.raises(LedgerMissing, match="create a ledger"):
+        Ledger.open(f"sqlite:///{path}")
+    assert not path.exists()
+
+
+def test_ledger_that_cannot_be_made_or_is_held_by_another_program_says_so(town, tmp_path, monkeypatch):
+    with pytest.raises(LedgerUnavailable, match="Check the path"):
+        Ledger.create(f"sqlite:///{tmp_path}/no folder/ledger.sqlite")
+    monkeypatch.setattr("host_tools.ledger.schema.LOCK_TIMEOUT_S", 0.1)
+    town.ledger = Ledger.open(town.url)
+    other = sqlite3.connect(town.url.removeprefix("sqlite:///"), isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(LedgerUnavailable, match="run it again"):
+        town.ledger.open_account(1, "new")
+    other.close()
+    assert town.ledger.open_account(1, "new") > 0
+
+
+def test_ledger_is_not_made_over_another(town):
+    with pytest.raises(LedgerExists):
+        Ledger.create(town.url)
+
+
+@pytest.mark.parametrize("what", ["text", "other tables", "other version"])
+def test_what_is_no_ledger_is_refused(town, tmp_path, what):
+    path = tmp_path / "other.sqlite"
+    if what == "text":
+        path.write_text("not a database, but longer than the hundred bytes of a SQLite header" * 4)
+    elif what == "other tables":
+        sqlite3.connect(path).executescript("CREATE TABLE a (b); INSERT INTO a VALUES (1);").connection.close()
+    else:
+        town.ledger.close()
+        path = tmp_path / "ledger.sqlite"
+        changed = sqlite3.connect(path)
+        changed.execute("UPDATE ledger_info SET schema_version = 99")
+        changed.commit()
+        changed.close()
+    with pytest.raises(NotALedger, match="No money moved"):
+        Ledger.open(f"sqlite:///{path}")
+
+
+def test_first_certificate_is_over_an_empty_journal_and_repeating_returns_the_same_bytes(town):
+    key = signer("device").public
+    first = register(town, key)
+    town.now += 86_400
+    again = register(town, key)
+    assert [signed.encode() for signed in again] == [signed.encode() for signed in first]
+    certificate, acknowledgement = first
+    assert (certificate.issue, certificate.base_seq, certificate.epoch) == (1, 0, 0)
+    assert (acknowledgement.base_seq, acknowledgement.request_floor, acknowledgement.load_floor) == (0, 0, 0)
+
+
+def test_key_is_registered_once(town):
+    key = signer("device").public
+    register(town, key)
+    with pytest.raises(AlreadyRegistered):
+        register(town, key, operator=2)
+    with pytest.raises(AlreadyRegistered):
+        register(town, key, account=town.ledger.open_account(1, "somebody else"))
+
+
+def test_registration_checks_its_input(town):
+    key = signer("device").public
+    with pytest.raises(WrongSigner):
+        town.ledger.register_device(
+            town.operators[2].key, 1, key, WALLET, 0, town.ledger.open_account(1, "owner"), "device", town.now
+        )
+    with pytest.raises(UnknownAccount):
+        register(town, key, account=town.ledger.open_account(2, "owner"))
+    wrong: list[dict[str, Any]] = [{"kind": 0x77}, {"mcc": 10_000}, {"name": ""}, {"name": "x" * 101}]
+    for bad in wrong:
+        with pytest.raises(InvalidInput):
+            register(town, key, **bad)
+    with pytest.raises(InvalidInput):
+        register(town, key[:-1])
+    with pytest.raises(UnknownOperator, match="not valid today"):
+        register(town, key, now=NOW + 2_000 * 86_400)
+
+
+def test_operators_are_the_roots(town):
+    town.ledger.set_root(town.root.public)
+    with pytest.raises(AlreadyRegistered):
+        town.ledger.set_root(signer("another root").public)
+    with pytest.raises(BadSignature):
+        town.ledger.add_operator(Operator(3, signer("another root")).certificate)
+    town.ledger.add_operator(town.operators[1].certificate)
+    town.ledger.add_operator(Operator(1, town.root, issue=2).certificate)
+    assert town.ledger.operator_certificate(1).issue == 2
+    changed = (
+        Operator(1, town.root, name="another key", issue=3),
+        Operator(1, town.root, currency=CURRENCY + 1, issue=3),
+        Operator(1, town.root, issue=1),
+    )
+    for operator in changed:
+        with pytest.raises(AlreadyRegistered):
+            town.ledger.add_operator(operator.certificate)
+    with pytest.raises(UnknownOperator):
+        town.ledger.open_account(9, "nobody")
+
+
+def test_only_what_an_account_holds_can_be_loaded(town):
+    wallet = town.device("wallet")
+    key = town.signer_of(wallet)
+    with pytest.raises(InsufficientFunds):
+        town.ledger.order_load(key, wallet.id, 1_001, town.now)
+    for amount in (0, -5, 1 << 32):
+        with pytest.raises(InvalidInput):
+            town.ledger.order_load(key, wallet.id, amount, town.now)
+    assert town.account(wallet) == 1_000
+    with pytest.raises(UnknownDevice):
+        town.ledger.order_load(key, bytes(16), 1, town.now)
+    with pytest.raises(UnknownLoad):
+        town.ledger.cancel_load(wallet.id, 1)
+
+
+def test_issued_money_is_the_negative_of_all_the_rest(town):
+    town.device("wallet", balance=300)
+    report = town.ledger.reconciliation()
+    assert (report["issued"], report["difference"]) == (1_300, 0)
+    assert sum(report["accounts"].values()) == 1_000
+    assert sum(report["purses"].values()) == 300
+    account = town.accounts["wallet"]
+    lines = town.ledger.postings(account)
+    assert [(line["amount"], line["balance"], line["reason"]) for line in lines] == [
+        (1_300, 1_300, "issue"),
+        (-300, 1_000, "load ordered"),
+    ]
+    with pytest.raises(InvalidInput):
+        town.ledger.issue(account, -1, town.now)
+    with pytest.raises(UnknownAccount):
+        town.ledger.issue(10_000, 1, town.now)
+
+
+@pytest.mark.parametrize(
+    ("change", "found_by"),
+    [
+        ("UPDATE accounts SET balance = balance + 1 WHERE kind = 'purse'", "any call"),
+        ("UPDATE postings SET amount = amount + 1 WHERE id = 1", "check"),
+        ("DELETE FROM postings WHERE id = 1", "check"),
+    ],
+)
+def test_changed_books_are_noticed(town, change, found_by):
+    town.device("wallet", balance=300)
+    town.ledger.close()
+    database = sqlite3.connect(town.url.removeprefix("sqlite:///"))
+    database.execute(change)
+    database.commit()
+    database.close()
+    with pytest.raises(BooksBroken):
+        town.ledger.issue(town.accounts["wallet"], 1, town.now) if found_by == "any call" else town.ledger.check()

@@ -1,0 +1,174 @@
+"""A town: one ledger in a SQLite file, two operators, devices with real engines and signatures, and the host between.
+
+The devices and the link between two of them are those of `tests.unit.world`; what is personalised, loaded and synced
+here goes through the ledger and the device's own commands, so no object in these tests is made by hand unless a test
+forges it.
+"""
+
+import shutil
+from pathlib import Path
+
+from host_tools.ledger import Ledger, Settlement
+from protocol import apdu
+from protocol.errors import UNKNOWN_TRANSFER, RefusedByPeer
+from protocol.objects import PERSON, Certificate, Resolution, Statement
+from protocol.tap import Payment, PaymentTap
+from tests.unit.world import KINDS, NOW, REFERENCE, Device, Link, Operator, meet, sale, sale_tap, signer
+
+__all__ = ["LOST_CONFIRM", "LOST_TRANSFER", "Link", "Town", "clone", "meet", "pay_person", "refund", "sale", "sale_tap"]
+
+LOST_TRANSFER = 3  # Link.cut_at in a sale: the payer has committed, the payee knows nothing
+LOST_CONFIRM = 4  # the payee has credited, the payer is in doubt
+
+MCC = 5411
+
+
+def clone(device: Device) -> Device:
+    """A second device with the same key, journal and settings: what a flash clip makes, or a state kept for later."""
+    twin = Device(device.name, device._clock)
+    twin.seed_made = True
+    twin.journal.stored = list(device.journal.stored)
+    twin.journal.first_seq = device.journal.first_seq
+    twin.settings.values = dict(device.settings.values)
+    twin.restart()
+    return twin
+
+
+def pay_person(
+    payer: Device, payee: Device, amount: int, purpose: int = PERSON, link: Link | None = None
+) -> PaymentTap:
+    """The payer's device reads the payee's and pays."""
+    tap = PaymentTap(payer.party, payer.perform, payer.payer, Payment(amount, purpose, REFERENCE))
+    return meet(tap, payee, link)
+
+
+class Town:
+    """Everything a test needs, by name. `now` is the one clock."""
+
+    def __init__(self, folder: Path):
+        self.now = NOW
+        self._file = folder / "ledger.sqlite"
+        self.url = f"sqlite:///{self._file}"
+        self.ledger = Ledger.create(self.url)
+        self.root = signer("root")
+        self.ledger.set_root(self.root.public)
+        self.operators = {number: Operator(number, self.root) for number in (1, 2)}
+        for operator in self.operators.values():
+            self.ledger.add_operator(operator.certificate)
+        self.devices: list[Device] = []
+        self.accounts: dict[str, int] = {}
+        self._operator_of: dict[str, int] = {}
+
+    def clock(self) -> int:
+        return self.now
+
+    def signer_of(self, device: Device):
+        return self.operators[self._operator_of[device.name]].key
+
+    def device(self, name: str, kind: str = "wallet", balance: int = 0, operator: int = 1) -> Device:
+        """Registered, personalised and loaded, all through the ledger; its account keeps 1,000 more."""
+        device = Device(name, self.clock)
+        self._operator_of[name] = operator
+        self.accounts[name] = account = self.ledger.open_account(operator, name)
+        self.ledger.issue(account, balance + 1_000, self.now)
+        key = device.generate_key()
+        bank = self.operators[operator]
+        mcc = MCC if kind == "terminal" else 0
+        pair = self.ledger.register_device(bank.key, operator, key, KINDS[kind], mcc, account, name, self.now)
+        objects = b"".join(signed.encode() for signed in pair)
+        device.send(apdu.PERSONALISE, self.root.public + bank.certificate.encode() + objects)
+        self.devices.append(device)
+        if balance:
+            self.ledger.order_load(bank.key, device.id, balance, self.now)
+            self.sync(device)
+            self.sync(device)
+        return device
+
+    # A sync, in the steps at which a host can stop
+
+    def statement(self, device: Device) -> tuple[bytes, list[bytes]]:
+        """What a host reads from the device: its Statement over a fresh nonce and the records that the ledger wants.
+
+        A person cancels an open Request first, as the device asks for.
+        """
+        if device.payee is not None:
+            device.payee.close()
+        nonce, first = self.ledger.begin_sync(device.id, self.now)
+        statement = device.send(apdu.STATEMENT, nonce)
+        head = Statement.decode(statement).seq
+        return statement, [device.send(apdu.JOURNAL, seq.to_bytes(4, "big")) for seq in range(first, head + 1)]
+
+    def settle(self, device: Device, statement: bytes, records: list[bytes]) -> Settlement:
+        """Hand an upload to the ledger; the books must balance after every one."""
+        settlement = self.ledger.settle(self.signer_of(device), statement, records, self.now)
+        self.ledger.check()
+        assert self.ledger.reconciliation()["difference"] == 0
+        return settlement
+
+    def install(self, device: Device, settlement: Settlement) -> None:
+        """Hand the ledger's objects to the device, in order."""
+        single = settlement.objects[:-2] if settlement.certified else settlement.objects
+        for data in single:
+            try:
+                device.send(apdu.PUT, data)
+            except RefusedByPeer as refusal:
+                # The payee's own word closed it between the Statement and now
+                if data[0] != Resolution.TYPE or refusal.cause != UNKNOWN_TRANSFER:
+                    raise
+        if settlement.certified:
+            device.send(apdu.INSTALL, b"".join(settlement.objects[-2:]))
+
+    def sync(self, device: Device) -> Settlement:
+        settlement = self.settle(device, *self.statement(device))
+        self.install(device, settlement)
+        return settlement
+
+    # What the books say
+
+    def purse(self, device: Device) -> int:
+        return self.ledger.device(device.id)["purse"]
+
+    def account(self, device: Device) -> int:
+        return self.ledger.balance(self.accounts[device.name])
+
+    def frozen(self, device: Device) -> str | None:
+        return self.ledger.device(device.id)["frozen"]
+
+    def states(self, device: Device) -> list[str]:
+        """The states of the Transfers this device paid or was paid."""
+        return [transfer["state"] for transfer in self.ledger.transfers(device.id)]
+
+    def sums(self) -> dict[str, int]:
+        """The parts of the reconciliation, added up."""
+        report = self.ledger.reconciliation()
+        return {part: sum(values.values()) for part, values in report.items() if isinstance(values, dict)}
+
+    def pending(self) -> int:
+        return self.sums()["pending"]
+
+    # A second history of the same town
+
+    def fork(self, folder: Path) -> "Town":
+        """A copy of the ledger and of every device as they are now."""
+        other = object.__new__(Town)
+        other.__dict__.update(self.__dict__)
+        folder.mkdir()
+        other._file = folder / "ledger.sqlite"
+        other.url = f"sqlite:///{other._file}"
+        self.ledger.close()
+        shutil.copy(self._file, other._file)
+        other.ledger = Ledger.open(other.url)
+        other.devices = [clone(device) for device in self.devices]
+        return other
+
+    def named(self, name: str) -> Device:
+        return next(device for device in self.devices if device.name == name)
+
+
+def refund(terminal: Device, wallet: Device, amount: int, purpose: int) -> PaymentTap:
+    """The terminal reads the wallet and pays."""
+    return pay_person(terminal, wallet, amount, purpose)
+
+
+def certificate_in(settlement: Settlement) -> Certificate:
+    return Certificate.decode(settlement.objects[-2])

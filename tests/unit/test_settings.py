@@ -1,0 +1,166 @@
+"""Settings: atomic through a power cut at any byte, corrupt is never empty, and an older value never comes back."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests import micropython
+
+settings_module = micropython.import_on_cpython("storage.settings")
+SettingsCorrupt = micropython.import_on_cpython("storage.errors").SettingsCorrupt
+Settings = settings_module.Settings
+
+
+def files(folder: Path) -> tuple[Path, Path]:
+    return folder / "settings.a", folder / "settings.b"
+
+
+def opened(folder: Path) -> Settings:
+    return Settings(str(folder / "settings"))
+
+
+def test_values_survive_and_none_removes(tmp_path: Path) -> None:
+    new = opened(tmp_path)
+    assert new.get("key_seed") is None
+    assert not any(path.exists() for path in files(tmp_path))
+    new.put(key_seed=b"\0" * 32, certificate=b"")
+    new.update({"request_block": b"\0\0\1\0", "certificate": bytearray(b"signed")})
+    again = opened(tmp_path)
+    assert (again.get("key_seed"), again.get("certificate")) == (b"\0" * 32, b"signed")
+    again.put(certificate=None, absent=None)
+    assert opened(tmp_path).get("certificate") is None
+    assert opened(tmp_path).get("request_block") == b"\0\0\1\0"
+
+
+def test_layout_of_the_file_is_as_documented(tmp_path: Path) -> None:
+    opened(tmp_path).put(b=b"\x07", a=b"xy")
+    # Checksum by zlib's CRC-32, the only part not written out in the module's header.
+    expected = bytes.fromhex("4a5a5331 00000001 0161 0002 7879 0162 0001 07 ")
+    first, second = files(tmp_path)
+    assert first.read_bytes()[:-4] == expected
+    assert first.read_bytes() == second.read_bytes()
+
+
+def states_of_a_cut_change(before: bytes | None, after: bytes) -> list[tuple[bytes | None, bytes | None]]:
+    """The two files after every cut of a change: the first is being written, then the second."""
+    first = [(after[:length], before) for length in range(len(after) + 1)]
+    return [(before, before), *first, *((after, after[:length]) for length in range(len(after) + 1))]
+
+
+@pytest.mark.parametrize("is_new", [False, True])
+def test_power_cut_at_every_byte_of_a_change(tmp_path: Path, is_new: bool) -> None:
+    before = None
+    store = opened(tmp_path)
+    if not is_new:
+        store.put(request_block=b"old", key_seed=bytes(32))
+        before = files(tmp_path)[0].read_bytes()
+    store.put(request_block=b"new!")
+    after = files(tmp_path)[0].read_bytes()
+
+    old = (None, None) if is_new else (b"old", bytes(32))
+    new = (b"new!", None if is_new else bytes(32))
+    seen = set()
+    for state in states_of_a_cut_change(before, after):
+        for path, data in zip(files(tmp_path), state, strict=True):
+            path.unlink(missing_ok=True)
+            if data is not None:
+                path.write_bytes(data)
+        found = opened(tmp_path)
+        values = (found.get("request_block"), found.get("key_seed"))
+        assert values == (new if state[0] == after else old), state
+        seen.add(values)
+        # What was found stays, even if the copy it was found in is lost afterwards.
+        if values != (None, None):
+            for path in files(tmp_path):
+                whole = path.read_bytes()
+                path.write_bytes(whole[:-1])
+                again = opened(tmp_path)
+                assert (again.get("request_block"), again.get("key_seed")) == values
+                assert path.read_bytes() == whole
+        found.put(request_block=b"next")
+        assert opened(tmp_path).get("request_block") == b"next"
+    assert seen == {old, new}
+
+
+def test_one_damaged_file_never_brings_back_an_older_value(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    store.put(request_block=b"\0\0")
+    store.put(request_block=b"\0\1")
+    for path in files(tmp_path):
+        whole = path.read_bytes()
+        for place in range(len(whole)):
+            damaged = bytearray(whole)
+            damaged[place] ^= 0x10
+            path.write_bytes(damaged)
+            assert opened(tmp_path).get("request_block") == b"\0\1"
+            assert path.read_bytes() == whole
+
+
+@pytest.mark.parametrize("damage", [b"", b"\0" * 40, b"JZS1", b"\xff" * 4096, b"x" * 10000])
+def test_both_damaged_is_service_and_not_a_new_device(tmp_path: Path, damage: bytes) -> None:
+    store = opened(tmp_path)
+    store.put(key_seed=bytes(32))
+    for path in files(tmp_path):
+        path.write_bytes(damage)
+    with pytest.raises(SettingsCorrupt, match="service"):
+        opened(tmp_path)
+    assert [path.read_bytes() for path in files(tmp_path)] == [damage, damage]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"": b"x"}, {"n" * 25: b"x"}, {"a": b"x" * 1025}, {name: b"x" * 1024 for name in "abcd"}],
+)
+def test_too_much_is_refused_and_changes_nothing(tmp_path: Path, changes: dict[str, bytes]) -> None:
+    store = opened(tmp_path)
+    store.put(a=b"kept")
+    before = files(tmp_path)[0].read_bytes()
+    with pytest.raises(ValueError, match="setting"):
+        store.update(changes)
+    assert store.get("a") == b"kept"
+    assert files(tmp_path)[0].read_bytes() == before
+
+
+@given(
+    changes=st.lists(
+        st.dictionaries(st.sampled_from(["a", "bb", "key_seed"]), st.none() | st.binary(max_size=40)), max_size=6
+    )
+)
+def test_behaves_like_a_dictionary(tmp_path_factory: pytest.TempPathFactory, changes: list[dict]) -> None:
+    folder = tmp_path_factory.mktemp("settings")
+    model: dict[str, bytes | None] = {}
+    store = opened(folder)
+    for change in changes:
+        store.update(change)
+        model.update(change)
+    again = opened(folder)
+    for name in ("a", "bb", "key_seed"):
+        assert store.get(name) == again.get(name) == model.get(name)
+
+
+def test_on_micropython(tmp_path: Path) -> None:
+    script = """
+from ports import unix as port
+from storage.errors import SettingsCorrupt
+from storage.settings import Settings
+path = port.data_path("settings")
+store = Settings(path)
+assert store.get("key_seed") is None
+store.put(key_seed=bytes(range(32)), certificate=b"c" * 250)
+store.update({"certificate": memoryview(b"renewed")})
+with open(path + ".a", "r+b") as file:
+    file.seek(12)
+    file.write(b"?")
+store = Settings(path)
+assert store.get("key_seed") == bytes(range(32)) and store.get("certificate") == b"renewed"
+for end in "ab":
+    with open(path + "." + end, "r+b") as file:
+        file.write(b"?")
+try:
+    Settings(path)
+except SettingsCorrupt:
+    print("refused")
+"""
+    assert micropython.run(script, environment={"JIAOZI_STATE": str(tmp_path)}) == "refused\n"
