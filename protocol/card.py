@@ -222,14 +222,11 @@ class Card:
             device.notify(CREDITED, transfer)
         return answer
 
-    def _get_operator(self, command, data: bytes) -> bytes:
-        self._nothing(data)
+    def _operators(self, command, data: bytes) -> bytes:
+        """Believe the reader's operator and name ours: what each needs to judge the other."""
         self._device.certificate
+        self._device.perform(self._management.put_operator(OperatorCertificate.decode(data)))
         return self._device.party.trust.own.encode()
-
-    def _put_operator(self, command, data: bytes) -> bytes:
-        self._device.certificate
-        return self._device.perform(self._management.put_operator(OperatorCertificate.decode(data)))
 
     def _generate(self, command, data: bytes) -> bytes:
         self._nothing(data)
@@ -266,8 +263,7 @@ class Card:
         apdu.CONFIRM: _confirm,
         apdu.REQUEST: _request,
         apdu.TRANSFER: _transfer,
-        apdu.GET_OPERATOR: _get_operator,
-        apdu.PUT_OPERATOR: _put_operator,
+        apdu.OPERATORS: _operators,
         apdu.STATEMENT: _manage,
         apdu.JOURNAL: _manage,
         apdu.INSTALL: _manage,

@@ -41,10 +41,9 @@ DONE = "done"
 
 SALE = {
     ("select", "known"): "pay",
-    ("select", "unknown operator"): "get operator",
-    ("get operator", "known"): "pay",
-    ("pay", "unknown operator"): "put operator",
-    ("put operator", "accepted"): "pay",
+    ("select", "unknown operator"): "operators",
+    ("operators", "known"): "pay",
+    ("pay", "unknown operator"): "operators",
     ("pay", "older transfer"): "settle older",
     ("settle older", "settled"): "pay",
     ("pay", "ask ledger"): "pay",
@@ -56,15 +55,14 @@ SALE = {
 
 PAYMENT = {
     ("select", "known"): "request",
-    ("select", "unknown operator"): "get operator",
+    ("select", "unknown operator"): "operators",
     ("select", "older transfer"): "settle older",
-    ("get operator", "known"): "request",
-    ("get operator", "older transfer"): "settle older",
+    ("operators", "known"): "request",
+    ("operators", "older transfer"): "settle older",
     ("settle older", "settled"): "request",
     ("settle older", "paid"): DONE,
     ("settle older", "ask ledger"): "request",
-    ("request", "unknown operator"): "put operator",
-    ("put operator", "accepted"): "request",
+    ("request", "unknown operator"): "operators",
     ("request", "committed"): "transfer",
     ("transfer", "answered"): DONE,
 }

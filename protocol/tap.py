@@ -73,9 +73,7 @@ class Tap:
     def _command(self) -> bytes:
         if self.stage == "select":
             return apdu.select(apdu.AID)
-        if self.stage == "get operator":
-            return apdu.command(apdu.GET_OPERATOR)
-        return apdu.command(apdu.PUT_OPERATOR, self._party.trust.own.encode())
+        return apdu.command(apdu.OPERATORS, self._party.trust.own.encode())
 
     def _selected(self, raw: bytes) -> None:
         flags, _, certificate = apdu.decode_hello(apdu.parse_response(raw))
@@ -96,6 +94,7 @@ class Tap:
         self._known()
 
     def _got_operator(self, raw: bytes) -> None:
+        """Both sides know each other's operator from here on."""
         certificate = OperatorCertificate.decode(apdu.parse_response(raw))
         if certificate.operator != self.card.operator:
             raise Refused(MISMATCH)
@@ -103,17 +102,13 @@ class Tap:
         self._party.judge(self.card)
         self._known()
 
-    def _put_operator(self, raw: bytes) -> None:
-        apdu.parse_response(raw)
-        self._go("accepted")
-
     def _check_card(self) -> None:
         """Refuse a card that this tap cannot be with."""
 
     def _known(self) -> None:
         self._go("known")
 
-    _HANDLERS = {"select": _selected, "get operator": _got_operator, "put operator": _put_operator}
+    _HANDLERS = {"select": _selected, "operators": _got_operator}
 
 
 class SaleTap(Tap):
@@ -144,7 +139,7 @@ class SaleTap(Tap):
             data = apdu.parse_response(raw)
         except RefusedByPeer as refusal:
             self.moved = NOT_PAID  # a payer that refuses has committed nothing
-            if refusal.cause != UNKNOWN_OPERATOR or "put operator" in self.exchanges:
+            if refusal.cause != UNKNOWN_OPERATOR or "operators" in self.exchanges:
                 raise
             self._go("unknown operator")
             return
@@ -258,7 +253,7 @@ class PaymentTap(Tap):
         try:
             data = apdu.parse_response(raw)
         except RefusedByPeer as refusal:
-            if refusal.cause != UNKNOWN_OPERATOR or "put operator" in self.exchanges:
+            if refusal.cause != UNKNOWN_OPERATOR or "operators" in self.exchanges:
                 raise
             self._go("unknown operator")
             return

@@ -17,15 +17,14 @@ _NAMES = {
     apdu.CONFIRM: "confirm",
     apdu.REQUEST: "request",
     apdu.TRANSFER: "transfer",
-    apdu.GET_OPERATOR: "get operator",
-    apdu.PUT_OPERATOR: "put operator",
+    apdu.OPERATORS: "operators",
 }
 _I_BLOCK_MASK, _I_BLOCK = 0xE2, 0x02  # ISO/IEC 14443-4, 7.1.1.1: bits 8 to 6 are 000, bit 2 is 1
 
 
 @dataclass
 class MeasuredTap:
-    """One meeting of two devices. Times in milliseconds: `radio_ms` by the air's model, the others on this machine's clock."""
+    """One meeting of two devices. Milliseconds: `radio_ms` by the air's model, the others on this machine's clock."""
 
     who: str
     amount: int
@@ -67,7 +66,7 @@ class Hands:
     def tap(
         self, reader: SimulatedDevice, card: SimulatedDevice, amount: int, cut: tuple[int, int] | None = None
     ) -> MeasuredTap:
-        """Hold the card to the asking reader until both say how it ended, or until it is torn away at `cut` (frame, byte)."""
+        """Hold the card to the asking reader until both say how it ended, or it is torn away at `cut` (frame, byte)."""
         before = [self._counters(device) for device in (reader, card)]
         if cut is not None:
             self._world.air.cut(*cut)
@@ -78,7 +77,10 @@ class Hands:
         self._world.separate()
         tap = self._world.last_tap
         after = [self._counters(device) for device in (reader, card)]
-        spent = [(new.crypto_us - old.crypto_us, new.storage_us - old.storage_us) for old, new in zip(before, after, strict=True)]
+        spent = [
+            (new.crypto_us - old.crypto_us, new.storage_us - old.storage_us)
+            for old, new in zip(before, after, strict=True)
+        ]
         return MeasuredTap(
             who=f"{card.name} at {reader.name}",
             amount=amount,

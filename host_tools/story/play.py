@@ -11,10 +11,10 @@ from host_tools import carrier
 from host_tools.devices.client import DeviceClient
 from host_tools.devices.nfc_reader import NfcReader
 from host_tools.devices.serial_link import SerialLink
-from host_tools.story.bank import Bank
-from host_tools.story.hands import Hands, MeasuredTap
 from host_tools.simulator.device import SimulatedDevice
 from host_tools.simulator.world import TERMINAL_BOARD, WALLET_BOARD, World
+from host_tools.story.bank import Bank
+from host_tools.story.hands import Hands, MeasuredTap
 from protocol.objects import TERMINAL, WALLET
 
 ISSUED = 500_00
@@ -56,7 +56,7 @@ class Stage(Protocol):
 
     def say(self, text: str) -> None: ...
 
-    def tapped(self, text: str, tap: MeasuredTap, reader: SimulatedDevice, card: SimulatedDevice) -> None: ...
+    def tapped(self, text: str, tap: MeasuredTap, payer: SimulatedDevice, payee: SimulatedDevice) -> None: ...
 
     def money(self, balances: dict[str, tuple[int, int]]) -> None: ...
 
@@ -112,7 +112,9 @@ class Play:
                 device = carrier.personalise(
                     client, ledger, signer, role.operator, role.kind, role.mcc, account, role.name, self._now
                 )
-            self._stage.say(f"{role.name}: key made on the device, certified by operator {role.operator}, id {device.hex()}")
+            self._stage.say(
+                f"{role.name}: key made on the device, certified by operator {role.operator}, id {device.hex()}"
+            )
         ledger.issue(ledger.open_account(1, "Ana"), ISSUED, self._now)
         with self._on_cable("Ana") as client:
             carrier.load(client, ledger, self._bank.operators[1], LOADED, self._now)
@@ -124,10 +126,10 @@ class Play:
         self._bank.cut_off()
         self._stage.say("the ledger's file is closed and moved away: any access ends the story")
         self._tap("Ana pays the tea house 18.50", "Tea House", "1850#", "Ana", 18_50)
-        self._tap("The tea house refunds 3.50", "Tea House", "B350#", "Ana", 3_50)
-        self._tap("Ana pays Ben 20.00, wallet to wallet", "Ana", "A2000#", "Ben", 20_00)
+        self._tap("The tea house refunds 3.50", "Tea House", "B350#", "Ana", 3_50, reader_pays=True)
+        self._tap("Ana pays Ben 20.00, wallet to wallet", "Ana", "A2000#", "Ben", 20_00, reader_pays=True)
         self._tap("Ben, still offline, spends 6.00 of it at the gate", "Metro Gate", "600#", "Ben", 6_00)
-        self._tap("Ana pays Chen 10.00, whose operator is another", "Ana", "A1000#", "Chen", 10_00)
+        self._tap("Ana pays Chen 10.00, whose operator is another", "Ana", "A1000#", "Chen", 10_00, reader_pays=True)
         self._torn_tap()
         self._show_money()
 
@@ -135,9 +137,9 @@ class Play:
         gate, ana = self.devices["Metro Gate"], self.devices["Ana"]
         self._hands.ask(gate, "850#")
         torn = self._hands.tap(gate, ana, 8_50, cut=_TEAR)
-        self._note("Ana pays the gate 8.50 and is torn away in the middle", torn, gate, ana, "TAP AGAIN")
+        self._note("Ana pays the gate 8.50 and takes her wallet away in the middle", torn, ana, gate, "TAP AGAIN")
         healed = self._hands.tap(gate, ana, 8_50)
-        self._note("She taps again: the same Transfer, paid once", healed, gate, ana, "RECEIVED")
+        self._note("She taps again: the same Transfer, paid once", healed, ana, gate, "RECEIVED")
         self._payments += 1
 
     def _sync_all(self) -> None:
@@ -197,18 +199,19 @@ class Play:
             raise StoryError(f"the ledger did not take everything of {name}: {report.dead_letters} {report.note}")
         return report
 
-    def _tap(self, text: str, reader: str, keys: str, card: str, amount: int) -> None:
+    def _tap(self, text: str, reader: str, keys: str, card: str, amount: int, reader_pays: bool = False) -> None:
         self._hands.ask(self.devices[reader], keys)
-        tap = self._hands.tap(self.devices[reader], self.devices[card], amount)
-        expected = "RECEIVED" if "PAID" not in tap.outcome else "PAID"
-        self._note(text, tap, self.devices[reader], self.devices[card], expected)
+        one, other = self.devices[reader], self.devices[card]
+        tap = self._hands.tap(one, other, amount)
+        payer, payee = (one, other) if reader_pays else (other, one)
+        self._note(text, tap, payer, payee, "PAID" if reader_pays else "RECEIVED")
         self._payments += 1
 
-    def _note(self, text: str, tap: MeasuredTap, reader: SimulatedDevice, card: SimulatedDevice, expected: str) -> None:
+    def _note(self, text: str, tap: MeasuredTap, payer: SimulatedDevice, payee: SimulatedDevice, expected: str) -> None:
         self._taps.append(tap)
-        self._stage.tapped(text, tap, reader, card)
+        self._stage.tapped(text, tap, payer, payee)
         if tap.outcome != expected:
-            raise StoryError(f"{text}: {reader.name} shows {tap.outcome}, not {expected}")
+            raise StoryError(f"{text}: the reader shows {tap.outcome}, not {expected}")
 
     def _balances(self) -> dict[str, tuple[int, int]]:
         return {name: self._hands.balance(device) for name, device in self.devices.items()}

@@ -550,11 +550,11 @@ def test_an_object_that_is_nothing_for_a_device_is_refused(world, wallet, termin
 def test_the_own_operator_s_certificate_is_written_only_when_it_is_new(world, wallet):
     writes = wallet.settings.writes
     for _ in range(3):
-        wallet.send(apdu.PUT_OPERATOR, world.operator.certificate.encode())
+        wallet.send(apdu.OPERATORS, world.operator.certificate.encode())
     assert wallet.settings.writes == writes
-    wallet.send(apdu.PUT_OPERATOR, Operator(1, world.root, issue=2).certificate.encode())
+    wallet.send(apdu.OPERATORS, Operator(1, world.root, issue=2).certificate.encode())
     assert wallet.settings.writes == writes + 1
-    assert cause_of(wallet.send, apdu.PUT_OPERATOR, Operator(1, world.root).certificate.encode()) == STALE
+    assert cause_of(wallet.send, apdu.OPERATORS, Operator(1, world.root).certificate.encode()) == STALE
 
 
 # --- chaining
@@ -749,7 +749,7 @@ def _genuine():
         apdu.CONFIRM: void,
         apdu.REQUEST: _TERMINAL.certificate.encode() + b"\x00\x00\x00\x05" + bytes((REFUND,)) + REFERENCE,
         apdu.TRANSFER: paid,
-        apdu.PUT_OPERATOR: Operator(2, world.root).certificate.encode(),
+        apdu.OPERATORS: Operator(2, world.root).certificate.encode(),
         apdu.PUT: world.operator.load(target.id, 9, 5).encode(),
     }
     return target, genuine
@@ -779,7 +779,7 @@ def test_the_genuine_messages_are_accepted():
     """Else the test above would prove nothing."""
     target, genuine = _genuine()
     target.select()
-    for ins in (apdu.TRANSFER, apdu.CONFIRM, apdu.PUT_OPERATOR, apdu.PUT, apdu.PAY, apdu.REQUEST):
+    for ins in (apdu.TRANSFER, apdu.CONFIRM, apdu.OPERATORS, apdu.PUT, apdu.PAY, apdu.REQUEST):
         answer = target.card.process(apdu.command(ins, genuine[ins]))
         target.card.after()
         assert apdu.parse_response(answer) is not None

@@ -257,7 +257,7 @@ def test_reserve_true_means_that_the_records_fit(lengths: list[int]) -> None:
         journal.append(record(journal.head_seq + 1, length))
 
 
-@pytest.mark.parametrize("bad", [record(1), record(3), record(0), b"\0\0\0", b"", record(2, 2049)])
+@pytest.mark.parametrize("bad", [record(1), record(3), record(0), b"\0\0\0", b"", record(2, 2305)])
 def test_wrong_records_are_refused_and_nothing_is_written(bad: bytes) -> None:
     flash = NorFlash(size_bytes=32768, sector_size_bytes=4096)
     journal = Journal(flash)

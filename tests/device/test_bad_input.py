@@ -1,0 +1,271 @@
+"""Everything that can be wrong with a payment, told apart on the screens: what happened, that no money moved, what to do."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from host_tools.images.boards import BOARDS
+from host_tools.images.compile import build_modules
+from host_tools.simulator.device import SimulatedDevice
+from host_tools.simulator.virtual_pn532 import VirtualPn532
+from host_tools.simulator.world import WALLET_BOARD
+from host_tools.story.bank import Bank
+from protocol.objects import DAY_S
+from tests.device.foreign import ISO_DEP_CARD, MIFARE_CARD, ForeignCard
+from tests.device.table import TERMINAL_KIND, WALLET_KIND, Table
+
+FUNDS = 10_00
+EUR = 978
+FILE_NOT_FOUND = b"\x6a\x82"
+MAX_SALES = 100  # more than a small journal holds
+
+
+@pytest.fixture
+def terminal(table: Table) -> SimulatedDevice:
+    return table.terminal("terminal")
+
+
+@contextmanager
+def nothing_moves(table: Table, *devices: SimulatedDevice) -> Iterator[None]:
+    """No balance, nothing in doubt and no journal record may change."""
+
+    def state() -> list[tuple[int, int, int]]:
+        infos = [table.info(device) for device in devices]
+        return [(info.balance, info.in_doubt, info.head_seq) for info in infos]
+
+    before = state()
+    yield
+    assert state() == before
+
+
+def sell(table: Table, terminal: SimulatedDevice, wallet: SimulatedDevice, amount: int = 1_00) -> None:
+    """A sale that goes well."""
+    table.hands.ask(terminal, f"{amount}#")
+    table.tap(terminal, wallet, "RECEIVED", "PAID")
+
+
+def refuse(
+    table: Table, terminal: SimulatedDevice, wallet: SimulatedDevice, lines: str, card_says: bool, amount: int = 1_00
+) -> None:
+    """A sale that is refused with these lines on the terminal and, if it is the card that refuses, on the card."""
+    with nothing_moves(table, terminal, wallet):
+        table.hands.ask(terminal, f"{amount}#")
+        before = wallet.panel.text
+        table.tap(terminal, wallet, f"NOT PAID\n{lines}", f"NOT PAID\n{lines}" if card_says else "")
+        assert card_says or wallet.panel.text == before
+        terminal.panel.press("*")
+        terminal.panel.wait_for("NOT PAID\nNo money moved")
+
+
+# --- what lies on the reader is no wallet
+
+
+def test_a_card_that_is_no_wallet(table: Table, terminal: SimulatedDevice) -> None:
+    card = ForeignCard(table.world.air, lambda command: FILE_NOT_FOUND)
+    with nothing_moves(table, terminal):
+        table.hands.ask(terminal, "100#")
+        table.world.air.bring_together(terminal.chip, card)
+        terminal.panel.wait_for("NOT PAID\nNot a jiaozi\ndevice")
+        assert len(card.commands) == 1  # it was asked once, and for nothing but our application
+        table.world.separate()
+
+
+def test_a_card_without_iso_dep_is_passed_over(table: Table, terminal: SimulatedDevice) -> None:
+    card = ForeignCard(table.world.air, lambda command: None, sel_res=MIFARE_CARD)
+    wallet = table.wallet("wallet", FUNDS)
+    table.hands.ask(terminal, "100#")
+    table.world.air.bring_together(terminal.chip, card)
+    table.tap(terminal, wallet, "RECEIVED", "PAID")
+    assert not card.commands
+
+
+@pytest.mark.parametrize("answer", [b"", b"\x90", b"\x90\x00", b"\x01\x01\x90\x00", bytes(253), b"\xff\x90\x00"])
+def test_a_card_that_answers_nonsense(table: Table, terminal: SimulatedDevice, answer: bytes) -> None:
+    card = ForeignCard(table.world.air, lambda command: answer, sel_res=ISO_DEP_CARD)
+    wallet = table.wallet("wallet", FUNDS)
+    with nothing_moves(table, terminal):
+        table.hands.ask(terminal, "100#")
+        table.world.air.bring_together(terminal.chip, card)
+        terminal.panel.wait_for("NOT PAID\n")
+        table.world.separate()
+    table.tap(terminal, wallet, "RECEIVED", "PAID")
+
+
+def test_a_card_that_is_taken_away_too_early(table: Table, terminal: SimulatedDevice) -> None:
+    wallet = table.wallet("wallet", FUNDS)
+    with nothing_moves(table, terminal, wallet):
+        table.hands.ask(terminal, "100#")
+        table.torn_tap(terminal, wallet, frame=3, byte=50)
+        terminal.panel.wait_for("NOT PAID\nCard was removed\ntap again")
+    table.tap(terminal, wallet, "RECEIVED", "PAID")
+
+
+# --- limits
+
+
+def test_not_enough_money(table: Table, terminal: SimulatedDevice) -> None:
+    refuse(table, terminal, table.wallet("wallet", 99), "Not enough money", card_says=True)
+
+
+def test_over_the_payment_limit(table: Table, terminal: SimulatedDevice) -> None:
+    wallet = table.wallet("wallet", FUNDS, payment_limit=1_00)
+    refuse(table, terminal, wallet, "Too much for\none payment", card_says=True, amount=1_01)
+    sell(table, terminal, wallet, 1_00)
+
+
+def test_over_the_sum_limit(table: Table, terminal: SimulatedDevice) -> None:
+    wallet = table.wallet("wallet", FUNDS, sum_limit=1_50)
+    sell(table, terminal, wallet)
+    refuse(table, terminal, wallet, "Limit reached\nsync first", card_says=True, amount=51)
+    sell(table, terminal, wallet, 50)
+
+
+def test_too_many_records_since_the_last_sync(table: Table, terminal: SimulatedDevice) -> None:
+    wallet = table.wallet("wallet", FUNDS, record_limit=4)  # its installation, its load, one debit and its closing
+    sell(table, terminal, wallet)
+    refuse(table, terminal, wallet, "Too often\nsync first", card_says=True)
+
+
+def test_too_long_offline(table: Table, terminal: SimulatedDevice) -> None:
+    in_two_days = table.now + 2 * DAY_S
+    wallet = table.wallet("wallet", FUNDS, now=in_two_days, valid_from=table.now // DAY_S, days_limit=1)
+    refuse(table, terminal, wallet, "Too long offline\nsync first", card_says=True)
+
+
+def test_a_purse_that_would_be_too_full(table: Table) -> None:
+    payer = table.wallet("payer", FUNDS)
+    payee = table.wallet("payee", balance_limit=99)
+    with nothing_moves(table, payer, payee):
+        table.hands.ask(payer, "A100#")
+        table.tap(payer, payee, "NOT PAID\nPurse would be\ntoo full", "NOT PAID\nPurse would be\ntoo full")
+        payee.panel.press("*")  # away with the outcome
+        payee.panel.press("B100#")
+        payee.panel.wait_for("NOT PAID\nPurse would be\ntoo full", after=payee.panel.screens)
+
+
+def test_a_payment_that_a_person_has_to_confirm(table: Table, terminal: SimulatedDevice) -> None:
+    wallet = table.wallet("wallet", FUNDS, no_confirm_sum=99)
+    table.hands.ask(terminal, "100#")
+    with nothing_moves(table, terminal, wallet):
+        table.tap(terminal, wallet, "NOT PAID\nConfirm on the\nwallet + re-tap", "CONFIRM PAYMENT\n1.00")
+        wallet.panel.press("*")
+        wallet.panel.wait_for("WALLET\n10.00")
+        table.tap(terminal, wallet, "NOT PAID\nConfirm on the", "CONFIRM PAYMENT\n1.00")
+    wallet.panel.press("#")
+    wallet.panel.wait_for("CONFIRMED\n1.00\ntap again now")
+    table.tap(terminal, wallet, "RECEIVED\n1.00", "PAID\n1.00")
+
+
+def test_a_full_journal(table: Table, terminal: SimulatedDevice, tmp_path: Path) -> None:
+    """A wallet with two banks of 16 KB pays until nothing more fits, then refuses, and pays again after a sync."""
+    wallet = table.personalise(_small_wallet(table, tmp_path), WALLET_KIND, FUNDS)
+    for _ in range(MAX_SALES):
+        table.hands.ask(terminal, "1#")
+        seen = wallet.panel.screens
+        table.world.bring_together(terminal, wallet)
+        ended = wallet.panel.wait_for("PAID\n0.01", "NOT PAID", after=seen)
+        table.world.separate()
+        if ended == "NOT PAID":
+            break
+        terminal.panel.wait_for("RECEIVED")
+    terminal.panel.wait_for("NOT PAID\nMemory is full\nsync first")
+    assert wallet.panel.text.startswith("NOT PAID\nMemory is full\nsync first")
+    terminal.panel.press("*")
+    info = table.info(wallet)
+    assert info.balance + table.info(terminal).balance == FUNDS and info.in_doubt == 0
+    table.sync(wallet)
+    sell(table, terminal, wallet, 1)
+
+
+def _small_wallet(table: Table, folder: Path) -> SimulatedDevice:
+    boards = folder / "boards"
+    shutil.copytree(BOARDS / WALLET_BOARD, boards / WALLET_BOARD)
+    described = boards / WALLET_BOARD / "board.toml"
+    text = described.read_text()
+    assert "size_bytes = 262144" in text
+    described.write_text(text.replace("size_bytes = 262144", "size_bytes = 32768"))
+    build_modules(WALLET_BOARD, folder / "firmware", boards)
+    world = table.world
+    chip = VirtualPn532(world.air, "small wallet")
+    wallet = SimulatedDevice("small wallet", folder / "firmware", table.state / "small", world.reactor, chip)
+    world.devices[wallet.name] = wallet
+    wallet.start()
+    return wallet
+
+
+# --- who the other one is
+
+
+def test_an_expired_certificate(table: Table) -> None:
+    wallet = table.wallet("wallet", FUNDS)
+    terminal = table.terminal("terminal", now=table.now + 91 * DAY_S)
+    refuse(table, terminal, wallet, "Expired\nsync first", card_says=False)
+
+
+def test_an_operator_of_another_root(table: Table, terminal: SimulatedDevice, tmp_path: Path) -> None:
+    bank = Bank(tmp_path / "another root", table.now)
+    bank.add_operator(7)
+    wallet = table.wallet("wallet", FUNDS, operator=7, bank=bank)
+    refuse(table, terminal, wallet, "Not genuine\ndo not accept", card_says=False)
+
+
+def test_an_impostor_of_our_own_operator(table: Table, terminal: SimulatedDevice, tmp_path: Path) -> None:
+    """Another root's operator that has the number of ours: each side finds the other's signatures wrong."""
+    bank = Bank(tmp_path / "another root", table.now)
+    bank.add_operator(1)
+    wallet = table.wallet("wallet", FUNDS, bank=bank)
+    refuse(table, terminal, wallet, "Not genuine\ndo not accept", card_says=True)
+
+
+def test_another_currency(table: Table, terminal: SimulatedDevice) -> None:
+    table.add_operator(3, EUR)
+    wallet = table.wallet("wallet", FUNDS, operator=3)
+    refuse(table, terminal, wallet, "Other currency", card_says=False)
+
+
+def test_a_revoked_wallet(table: Table, terminal: SimulatedDevice) -> None:
+    wallet = table.wallet("wallet", FUNDS)
+    sell(table, terminal, wallet)
+    table.bank.ledger.revoke(table.bank.operators[1], 1, table.info(wallet).device, table.now)
+    table.sync(terminal)
+    refuse(table, terminal, wallet, "Blocked by bank\ndo not accept", card_says=False)
+
+
+def test_a_revoked_terminal(table: Table, terminal: SimulatedDevice) -> None:
+    wallet = table.wallet("wallet", FUNDS)
+    table.bank.ledger.revoke(table.bank.operators[1], 1, table.info(terminal).device, table.now)
+    table.sync(wallet)
+    refuse(table, terminal, wallet, "Blocked by bank\ndo not accept", card_says=True)
+
+
+def test_the_wrong_kind_of_device(table: Table, terminal: SimulatedDevice) -> None:
+    other = table.personalise(table.world.add("other", WALLET_BOARD), TERMINAL_KIND, FUNDS)
+    wallet = table.wallet("wallet", FUNDS)
+    with nothing_moves(table, other, wallet):
+        table.hands.ask(wallet, "A100#")  # person to person
+        table.tap(wallet, other, "NOT PAID\nWrong device\nfor this payment")
+
+
+def test_a_device_that_is_not_set_up(table: Table, terminal: SimulatedDevice) -> None:
+    blank = table.world.add("blank", WALLET_BOARD)
+    assert blank.panel.text.startswith("WALLET\n\nNot set up yet")
+    with nothing_moves(table, terminal):
+        table.hands.ask(terminal, "100#")
+        table.tap(terminal, blank, "NOT PAID\nNot set up yet\nsee your bank")
+
+
+def test_a_device_whose_owner_is_being_paid(table: Table, terminal: SimulatedDevice) -> None:
+    """A person's own Request is never replaced by a tap; the host is told as well."""
+    payer, payee = table.wallet("payer", FUNDS), table.wallet("payee")
+    table.hands.ask(payee, "B100#")
+    with pytest.raises(Exception, match="a request is open"):
+        table.sync(payee)
+    table.hands.ask(payer, "A100#")
+    table.world.bring_together(payer, payee)  # both are readers now: neither sees a card
+    table.world.separate()
+    payer.panel.press("*")
+    payer.panel.wait_for("NOT PAID")
+    table.tap(payee, payer, "RECEIVED\n1.00", "PAID\n1.00")
