@@ -8,7 +8,7 @@ STUBS := micropython-esp32-stubs==1.26.0.post1
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-setup lint firmware clean
+.PHONY: help setup demo test test-setup lint firmware pictures clean
 .DELETE_ON_ERROR:
 
 help: ## List what can be made
@@ -16,7 +16,7 @@ help: ## List what can be made
 
 setup: $(VENV)/.run-time ## Install the run-time part into .venv
 
-demo: setup ## Two simulated devices pay each other; nothing else is needed
+demo: setup ## A day of offline payments on five simulated devices
 	@$(BIN)/jiaozi demo
 
 test: test-setup lint ## Everything a change must pass: ruff, pyright for host and firmware, pytest
@@ -33,6 +33,9 @@ test-setup: $(VENV)/.test typings/.installed
 firmware: setup ## Compile the firmware of one board: make firmware BOARD=esp32-pos
 	@test -n "$(BOARD)" || { echo "Which board? For example: make firmware BOARD=esp32-pos. There are:"; ls -d boards/*/; exit 2; }
 	@$(BIN)/python -m host_tools.images.compile $(BOARD) build/firmware/$(BOARD)
+
+pictures: test-setup ## Draw the README's picture again, from the simulator's own screens
+	$(BIN)/python -m host_tools.story.pictures docs/pictures/tap.png
 
 clean: ## Remove what was built; .venv and typings stay
 	rm -rf build .pytest_cache .ruff_cache .hypothesis

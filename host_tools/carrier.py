@@ -1,7 +1,10 @@
-"""What a host does between a device and the ledger: personalise, load, sync, redeem. It carries; it can neither forge nor keep anything.
+"""What a host does between a device and the ledger: personalise, load, sync, redeem. It carries; it can neither forge
+nor keep anything.
 
-Every flow can be cut anywhere and run again with the same result: the ledger repeats its answers, the device repeats its own.
-`now` is Unix seconds, `signer` the key of the device's operator.
+Every flow can be cut anywhere and run again with the same result: the ledger repeats its answers, the device repeats
+its own, and where an earlier run may have done its work unseen (`load`, `redeem`) that is looked for first. `now` is
+Unix seconds, amounts are minor units, `signer` is the key of the device's operator. All raise `Refused` (by the device,
+or here for it), `devices.errors.DeviceError`, `ledger.LedgerError` and `CarrierError`.
 """
 
 from collections.abc import Callable
@@ -9,41 +12,118 @@ from dataclasses import dataclass
 
 from host_tools.crypto import Signer, sha256
 from host_tools.devices.client import DeviceClient
-from host_tools.ledger.ledger import Ledger
-from protocol.limits import MAX_IN_DOUBT
-from protocol.objects import Receipt, device_id
+from host_tools.devices.errors import DeviceError
+from host_tools.ledger import Ledger, LedgerError, loads
+from host_tools.ledger.errors import UnknownDevice
+from protocol.errors import (
+    ALREADY_PERSONALISED,
+    NOT_FOUND,
+    NOT_PERSONALISED,
+    SERVICE,
+    Refused,
+    RefusedByPeer,
+)
+from protocol.limits import MAX_IN_DOUBT, check_headroom
+from protocol.objects import Certificate, Load, Receipt, Resolution, Transfer, device_id
 
 
 class CarrierError(Exception):
     """The flow could not be finished; the message says whether money moved and what to do."""
 
 
+class WrongOperator(CarrierError):
+    """The device belongs to another operator than the one this host works for."""
+
+
+class LoadWaiting(CarrierError):
+    """A load is on its way to this device and has not arrived; the next sync brings it."""
+
+
 @dataclass(frozen=True)
 class SyncReport:
-    """What one sync carried: records up, objects down; the reasons of records that were not taken; why no Certificate came, if none did."""
+    """What one sync did: `records` went up and `accepted` of them moved the ledger's head; `objects` came down.
+
+    `certified`: the device has a new Certificate; if not, `note` says why. `dead_letters` are the ledger's reasons for
+    records it did not take, `refused` the causes (`protocol.errors`) why the device did not take a Load or a
+    Resolution, by the object's name.
+    """
 
     device: bytes
     records: int
+    accepted: int
     objects: int
+    certified: bool
     dead_letters: tuple[str, ...]
+    refused: tuple[tuple[str, int], ...]
     note: str
 
 
+@dataclass(frozen=True)
+class Moved:
+    """An amount went into or out of `device`, which now holds `balance`, None if it left before it could be asked.
+
+    `earlier`: an earlier run, cut short, had begun it and this one only finished it; nothing new was begun.
+    """
+
+    device: bytes
+    amount: int
+    balance: int | None
+    earlier: bool
+
+
+def own_certificate(client: DeviceClient, operator: int | None = None) -> Certificate:
+    """The Certificate of the device on the link, which must be `operator`'s.
+
+    Raises `Refused(NOT_PERSONALISED)`, `WrongOperator`.
+    """
+    certificate = client.certificate
+    if certificate is None:
+        raise Refused(NOT_PERSONALISED)
+    if operator not in (None, certificate.operator):
+        raise WrongOperator(
+            f"This device belongs to operator {certificate.operator}, not to operator {operator}. No money moved."
+            f" Use its own operator's key: --operator {certificate.operator}"
+        )
+    return certificate
+
+
+def own_id(client: DeviceClient) -> bytes:
+    """The id of the device on the link. Raises `Refused(NOT_PERSONALISED)`."""
+    return device_id(own_certificate(client).key, sha256)
+
+
 def personalise(
-    client: DeviceClient, ledger: Ledger, signer: Signer, operator: int, kind: int, mcc: int, account: int, name: str, now: int
+    client: DeviceClient,
+    ledger: Ledger,
+    signer: Signer,
+    operator: int,
+    kind: int,
+    mcc: int,
+    account: int,
+    name: str,
+    now: int,
 ) -> bytes:
-    """Have the device make its key, certify it, open its purse. Returns the device id. Safe to repeat."""
+    """Have the device make its key, certify it, open its purse. Returns the device id.
+
+    Safe to repeat until the first sync. Raises `Refused(ALREADY_PERSONALISED)` for a device in use, of this ledger or
+    of any other, before anything is registered.
+    """
+    if client.certificate is not None:
+        _check_unfinished(client.certificate, ledger)
     key = client.generate_key()
     certificate, acknowledgement = ledger.register_device(signer, operator, key, kind, mcc, account, name, now)
     client.personalise(ledger.root_key(), ledger.operator_certificate(operator), certificate, acknowledgement)
     return device_id(key, sha256)
 
 
-def own_id(client: DeviceClient) -> bytes:
-    """The id of the personalised device on the link."""
-    if client.certificate is None:
-        raise CarrierError("This device is not personalised yet. Nothing was changed. Run: jiaozi device personalise")
-    return device_id(client.certificate.key, sha256)
+def _check_unfinished(certificate: Certificate, ledger: Ledger) -> None:
+    """A device with a Certificate is personalised again only to repeat what the ledger gave it first."""
+    try:
+        ledger.device(device_id(certificate.key, sha256))
+    except UnknownDevice:
+        raise Refused(ALREADY_PERSONALISED) from None
+    if certificate.issue != 1:
+        raise Refused(ALREADY_PERSONALISED)
 
 
 def sync(
@@ -53,42 +133,171 @@ def sync(
     now: int,
     progress: Callable[[int, int], None] | None = None,
 ) -> SyncReport:
-    """Carry the device's journal to the ledger and the ledger's objects to the device. `progress(done, all)` counts records."""
+    """Carry the device's journal to the ledger and the ledger's objects to the device.
+
+    `progress(done, all)` counts records.
+    """
     device = own_id(client)
     nonce, from_seq = ledger.begin_sync(device, now)
+    # A renewed operator's certificate travels with syncs; one that is known costs the device nothing.
+    client.put(ledger.operator_certificate(own_certificate(client).operator).encode())
     statement = client.statement(nonce)
     count = max(0, statement.seq + 1 - from_seq)
-    told = (lambda done: progress(done, count)) if progress else None
-    records = client.journal(from_seq, statement.seq, told)
+    try:
+        records = client.journal(from_seq, statement.seq, (lambda done: progress(done, count)) if progress else None)
+    except RefusedByPeer as refusal:
+        if refusal.cause != NOT_FOUND:
+            raise
+        raise CarrierError(
+            f"The device no longer has records from {from_seq} on that this ledger lacks. No money moved."
+            " Is the ledger an older copy? Sync with the one that has them."
+        ) from refusal
     settlement = ledger.settle(signer, statement.encode(), records, now)
-    objects = settlement.objects
-    for signed in objects[:-2] if settlement.certified else objects:
-        client.put(signed)
+    objects = settlement.objects[:-2] if settlement.certified else settlement.objects
+    refused = [(_name(signed), cause) for signed in objects if (cause := _put(client, signed))]
     if settlement.certified:
-        client.install(objects[-2], objects[-1])
-    return SyncReport(device, len(records), len(objects), settlement.dead_letters, settlement.note)
+        client.install(*settlement.objects[-2:])
+    return SyncReport(
+        device=device,
+        records=len(records),
+        accepted=settlement.accepted,
+        objects=len(settlement.objects),
+        certified=settlement.certified,
+        dead_letters=settlement.dead_letters,
+        refused=tuple(refused),
+        note=settlement.note,
+    )
 
 
-def load(client: DeviceClient, ledger: Ledger, signer: Signer, amount: int, now: int) -> bytes:
-    """Move `amount` from the owner's account into the device. The money is in transit until the next sync shows its record."""
+def _put(client: DeviceClient, signed: bytes) -> int:
+    """Hand one object over. Returns 0, or the cause for which the device refused a Load or Resolution: that must not
+    keep it from its new Certificate.
+    """
+    try:
+        client.put(signed)
+    except RefusedByPeer as refusal:
+        if signed[0] not in (Load.TYPE, Resolution.TYPE) or refusal.cause == SERVICE:
+            raise
+        return refusal.cause
+    return 0
+
+
+def _name(signed: bytes) -> str:
+    return f"load {Load.decode(signed).number}" if signed[0] == Load.TYPE else "resolution"
+
+
+def load(client: DeviceClient, ledger: Ledger, signer: Signer, amount: int, now: int) -> Moved:
+    """Move `amount` from the owner's account into the device, and sync it so that the books show it.
+
+    A load that the books still show on its way may have been cut off anywhere, in the device or not: it is finished
+    instead of ordering the same amount again. Raises `LoadWaiting` if the one on its way is another amount, or if the
+    device does not take it.
+    """
     device = own_id(client)
-    client.put(ledger.order_load(signer, device, amount, now).encode())
-    return device
+    ledger.device(device)  # raises for a device of another ledger, before it is asked for anything
+    waiting = [load for load in ledger.loads(device) if load["state"] == loads.OUTSTANDING]
+    if waiting and _finished(client, ledger, signer, device, amount, waiting, now):
+        return Moved(device, amount, _balance(client), earlier=True)
+    info = client.info()
+    check_headroom(_Held(info.balance, info.in_doubt), own_certificate(client), amount)
+    order = ledger.order_load(signer, device, amount, now)
+    try:
+        client.put(order.encode())
+    except RefusedByPeer as refusal:
+        raise LoadWaiting(
+            f"The device did not take the load ({refusal}). The amount has left the account and waits as load"
+            f" {order.number}. Run: jiaozi sync, which delivers it, or give it back with: jiaozi ledger cancel-load"
+        ) from refusal
+    try:
+        sync(client, ledger, signer, now)
+    except (DeviceError, Refused, LedgerError):
+        return Moved(device, amount, None, earlier=False)  # it said that it has the money; the books wait for a sync
+    return Moved(device, amount, _balance(client), earlier=False)
 
 
-def redeem(client: DeviceClient, ledger: Ledger, signer: Signer, payee_signer: Signer, amount: int, now: int) -> None:
+@dataclass(frozen=True)
+class _Held:
+    """What `check_headroom` asks of a purse."""
+
+    balance: int
+    in_doubt_sum: int
+
+
+def _finished(
+    client: DeviceClient, ledger: Ledger, signer: Signer, device: bytes, amount: int, waiting: list[dict], now: int
+) -> bool:
+    """Bring an earlier load of this amount to its end: True if the device has it, False if it went back."""
+    number = waiting[0]["number"]
+    if len(waiting) > 1 or waiting[0]["amount"] != amount:
+        numbers = ", ".join(str(load["number"]) for load in waiting)
+        raise LoadWaiting(
+            f"Load {numbers} is still on its way to this device, so nothing new was ordered. No money moved."
+            " Run: jiaozi sync, twice, then load again."
+        )
+    state = loads.OUTSTANDING
+    for _ in range(2):  # the first delivers it, the second shows the ledger its record
+        try:
+            sync(client, ledger, signer, now)
+        except DeviceError:
+            if _load_state(ledger, device, number) != loads.LOADED:
+                raise
+        state = _load_state(ledger, device, number)
+        if state != loads.OUTSTANDING:
+            break
+    if state == loads.OUTSTANDING:
+        raise LoadWaiting(
+            f"Load {number} is on its way to this device, and the device does not take it. No money moved now."
+            " Make room in it and sync, or give the load back with: jiaozi ledger cancel-load"
+        )
+    return state == loads.LOADED
+
+
+def _load_state(ledger: Ledger, device: bytes, number: int) -> str:
+    return next(load["state"] for load in ledger.loads(device) if load["number"] == number)
+
+
+def redeem(client: DeviceClient, ledger: Ledger, signer: Signer, payee_signer: Signer, amount: int, now: int) -> Moved:
     """Pay `amount` from the device to its operator's own payee, which credits the owner's account.
 
-    Redemptions that were cut earlier are settled first: the device answers with their Transfers until all have their Receipt or Void.
+    Redemptions in doubt from earlier, cut ones are settled first, since the device answers with their Transfers. If one
+    of them turns out to have been credited with this very amount, it was this one, and nothing more is paid.
     """
-    certificate, request = ledger.open_redemption(signer, payee_signer, own_id(client), amount, now)
+    device = own_id(client)
+    certificate, request = ledger.open_redemption(signer, payee_signer, device, amount, now)
     for _ in range(MAX_IN_DOUBT + 1):
         transfer = client.pay(certificate, request)
-        evidence = ledger.take_redemption(payee_signer, transfer.encode(), now)
-        client.confirm(evidence)
-        if transfer.number != request.number:
-            continue
-        if evidence[0] != Receipt.TYPE:
-            raise CarrierError("The ledger did not accept this redemption. The money is back on the device. Sync it, then redeem again.")
-        return
-    raise CarrierError("The device keeps answering with older payments. Sync it, then redeem again; no money is lost.")
+        evidence = _take(ledger, payee_signer, transfer, now)
+        current = transfer.number == request.number
+        done = evidence[0] == Receipt.TYPE and transfer.amount == amount
+        try:
+            client.confirm(evidence)
+        except (DeviceError, Refused):
+            if not done:
+                raise
+            # The account has the money. Whether the device has the Receipt or not, its next sync settles it.
+            return Moved(device, amount, None, earlier=not current)
+        if done:
+            return Moved(device, amount, _balance(client), earlier=not current)
+        if current:
+            raise CarrierError(
+                "The ledger did not accept the payment, and the device has its money back. Sync it, then redeem again."
+            )
+    raise CarrierError("The device keeps answering with older payments. No money is lost. Sync it, then redeem again.")
+
+
+def _take(ledger: Ledger, payee_signer: Signer, transfer: Transfer, now: int) -> bytes:
+    try:
+        return ledger.take_redemption(payee_signer, transfer.encode(), now)
+    except LedgerError as error:
+        raise CarrierError(
+            f"The device has paid, but the ledger did not take it: {error}"
+            " The device shows the amount as in doubt until a sync settles it."
+        ) from error
+
+
+def _balance(client: DeviceClient) -> int | None:
+    """For the person who waits; everything is done, and a device that left by now changes nothing of it."""
+    try:
+        return client.info().balance
+    except DeviceError:
+        return None

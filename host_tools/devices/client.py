@@ -1,8 +1,8 @@
 """A device by its commands: what a host says to it and what it answers, over any link.
 
-Knows the meaning of commands and nothing of bytes on a cable or in the air; a link is anything with `transceive(apdu) -> response`
-(`SerialLink`, `NfcReader`). Raises `protocol.errors.RefusedByPeer` when the device refuses, `UnreadableAnswer` for what is no answer,
-and what the link raises (`devices.errors`) when it is gone.
+Knows the meaning of commands and nothing of bytes on a cable or in the air; a link is anything with
+`transceive(apdu) -> response` (`SerialLink`, `NfcReader`). Raises `protocol.errors.RefusedByPeer` when the device
+refuses, `UnreadableAnswer` for what is no answer, and what the link raises (`devices.errors`) when it is gone.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,6 @@ from protocol.objects import (
     Statement,
     Transfer,
 )
-
 
 T = TypeVar("T")
 

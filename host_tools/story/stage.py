@@ -1,4 +1,7 @@
-"""The story in front of a person's eyes: chapters, both screens of every tap, where the money is. Rich on a terminal of any width."""
+"""The story in front of a person's eyes: chapters, both screens of every tap, where the money is.
+
+Rich on a terminal of any width.
+"""
 
 from rich.align import Align
 from rich.columns import Columns

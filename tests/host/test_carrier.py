@@ -39,14 +39,14 @@ class CutLink:
         self.broke = False
         self.cut_command = b""
 
-    def transceive(self, command: bytes) -> bytes:
+    def transceive(self, apdu: bytes) -> bytes:
         self._left -= 1
         if self._left or self.broke:
-            return self._link.transceive(command)
+            return self._link.transceive(apdu)
         self.broke = True
-        self.cut_command = command
+        self.cut_command = apdu
         if self._heard:
-            self._link.transceive(command)
+            self._link.transceive(apdu)
         raise self._error("cut")
 
     def close(self) -> None:

@@ -1,0 +1,1 @@
+"""The `jiaozi` command: one file per group of verbs, and what they share."""

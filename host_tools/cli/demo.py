@@ -1,0 +1,40 @@
+"""`jiaozi demo`: a day of offline payments on simulated boards, from issuing to reconciliation."""
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from host_tools.story.play import Play, StoryError
+from host_tools.story.stage import RichStage, SilentStage
+
+
+def demo(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of the story.")] = False,
+    keep: Annotated[
+        Path | None, typer.Option(help="Keep keys, ledger and the devices' flash in this new folder.")
+    ] = None,
+) -> None:
+    """Play the whole story on simulated boards: no hardware, no network.
+
+    Exit status 0 only if every balance is as expected and the ledger adds up.
+    """
+    if keep is not None and keep.exists():
+        raise typer.BadParameter(f"{keep} exists. Nothing was done; name a folder that does not exist yet.")
+    with tempfile.TemporaryDirectory(prefix="jiaozi-demo-") as scratch:
+        folder = keep or Path(scratch)
+        console = Console()
+        stage = SilentStage() if as_json else RichStage(console)
+        try:
+            result = Play(folder, stage).run()
+        except StoryError as error:
+            Console(stderr=True).print(f"The demo failed: {error}", style="bold red")
+            raise typer.Exit(1) from error
+        if as_json:
+            print(json.dumps(result, indent=2))
+        else:
+            assert isinstance(stage, RichStage)
+            stage.reconciliation(result)

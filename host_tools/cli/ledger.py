@@ -1,0 +1,180 @@
+"""`jiaozi ledger`: make the ledger, look at it, check it, open accounts, issue money."""
+
+from typing import Annotated
+
+import typer
+
+from host_tools.cli import home as homes
+from host_tools.cli import money, options, output
+from host_tools.cli.exits import BadInput, CheckFailed
+from host_tools.cli.home import Home
+from host_tools.ledger import Ledger
+from host_tools.ledger.errors import InvalidInput
+
+app = typer.Typer(no_args_is_help=True, help="The ledger: accounts, issued money, and whether the books balance.")
+account_app = typer.Typer(no_args_is_help=True, help="Customer accounts.")
+app.add_typer(account_app, name="account")
+
+PARTS = ("accounts", "purses", "pending", "loads_in_transit", "guarantee", "suspense")
+_Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the account at its operator.")]
+
+
+@app.command()
+def init(
+    home: options.Home = options.DEFAULT_HOME,
+    ledger: options.LedgerUrl = None,
+    as_json: options.Json = False,
+) -> None:
+    """Make an empty ledger."""
+    here = Home(home, ledger)
+    here.check_url()
+    if ledger is None:
+        here.make_folder()
+    Ledger.create(here.ledger_url).close()
+    output.tell(as_json, {"ledger": here.shown_url}, output.done(f"Empty ledger made: {here.shown_url}"))
+
+
+@app.command()
+def status(
+    home: options.Home = options.DEFAULT_HOME,
+    ledger: options.LedgerUrl = None,
+    as_json: options.Json = False,
+) -> None:
+    """Where the issued money is, in sums."""
+    with Home(home, ledger).ledger() as books:
+        report = books.reconciliation()
+        devices = [row for row in books.devices() if row not in homes.operator_rows(books)]
+        currency = homes.ledger_currency(books)
+        dead_letters = len(books.dead_letters())
+    sums = {part: sum(report[part].values()) for part in PARTS}
+    frozen = [row["name"] for row in devices if row["frozen"]]
+    facts = {
+        "currency": output.currency_facts(currency),
+        "issued": report["issued"],
+        **sums,
+        "difference": report["difference"],
+        "devices": len(devices),
+        "frozen": len(frozen),
+        "dead_letters": dead_letters,
+    }
+    rows = [(part.replace("_", " "), output.amount_text(amount, currency)) for part, amount in sums.items()]
+    rows.append(("issued", output.amount_text(report["issued"], currency)))
+    parts = [output.listing(("where", "amount"), rows, ("amount",)), ""]
+    parts.append(f"{len(devices)} devices" + (f", {len(frozen)} frozen: {', '.join(frozen)}" if frozen else ""))
+    if dead_letters:
+        parts.append(output.warning(f"{dead_letters} records were not taken. See: jiaozi report"))
+    output.tell(as_json, facts, *parts)
+
+
+@app.command()
+def check(
+    home: options.Home = options.DEFAULT_HOME,
+    ledger: options.LedgerUrl = None,
+    as_json: options.Json = False,
+) -> None:
+    """Add up every account from its postings, and all accounts together. Exit code 1 if anything is off."""
+    with Home(home, ledger).ledger() as books:
+        books.check()
+        report = books.reconciliation()
+        currency = homes.ledger_currency(books)
+    if report["difference"]:
+        off = output.amount_text(report["difference"], currency)
+        raise CheckFailed(f"The books are off by {off}. Stop, and keep a copy of the database.")
+    issued = output.amount_text(report["issued"], currency)
+    facts = {"balanced": True, "issued": report["issued"], "currency": output.currency_facts(currency)}
+    output.tell(as_json, facts, output.done(f"The books balance: of {issued} issued, every unit is there."))
+
+
+@account_app.command("open")
+def open_(
+    name: _Name,
+    operator: options.Operator = None,
+    home: options.Home = options.DEFAULT_HOME,
+    ledger: options.LedgerUrl = None,
+    as_json: options.Json = False,
+) -> None:
+    """Open an account; one of this name that is open already stays as it is."""
+    here = Home(home, ledger)
+    homes.checked_name(name, "an account")
+    number = here.operator_number(operator)
+    with here.ledger() as books:
+        known = f"{number}:{name}" in books.reconciliation()["accounts"]
+        account = books.open_account(number, name)
+        facts = {"operator": number, "account": name, "number": account, "new": not known}
+    output.tell(
+        as_json, facts, output.done(f"Account {name} {'was open' if known else 'opened'} at operator {number}.")
+    )
+
+
+@account_app.command("list")
+def list_(
+    home: options.Home = options.DEFAULT_HOME,
+    ledger: options.LedgerUrl = None,
+    as_json: options.Json = False,
+) -> None:
+    """List all accounts with their balances."""
+    with Home(home, ledger).ledger() as books:
+        accounts = [(*key.split(":", 1), amount) for key, amount in books.reconciliation()["accounts"].items()]
+        currency = homes.ledger_currency(books)
+    facts = {
+        "currency": output.currency_facts(currency),
+        "accounts": [
+            {"operator": int(number), "account": name, "balance": amount} for number, name, amount in accounts
+        ],
+    }
+    rows = [(number, name, output.amount_text(amount, currency)) for number, name, amount in accounts]
+    shown = output.listing(("operator", "account", "balance"), rows, ("operator", "balance"))
+    output.tell(as_json, facts, shown if rows else "No accounts yet. Run: jiaozi ledger account open NAME")
+
+
+@app.command()
+def issue(
+    account: Annotated[str, typer.Argument(metavar="ACCOUNT", help="Name of the account that receives the money.")],
+    amount: Annotated[str, typer.Argument(metavar="AMOUNT", help="In the operator's currency, like 18.50.")],
+    operator: options.Operator = None,
+    home: options.Home = options.DEFAULT_HOME,
+    ledger: options.LedgerUrl = None,
+    passphrase_file: options.PassphraseFile = None,
+    as_json: options.Json = False,
+) -> None:
+    """Issue new money into an account, as the central bank: needs the root key."""
+    here = Home(home, ledger)
+    number = here.operator_number(operator)
+    with here.ledger() as books:
+        currency = homes.currency_of(books, number)
+        units = money.parse(amount, currency, money.MAX_LEDGER_AMOUNT)
+        target = homes.account_number(books, number, account)
+        if here.root_signer(passphrase_file).public != books.root_key():
+            raise BadInput(
+                "This root key is not the ledger's. No money moved. Use the home of the ledger's central bank."
+            )
+        books.issue(target, units, homes.now())
+        balance = books.balance(target)
+    facts = {
+        "operator": number,
+        "account": account,
+        "issued": units,
+        "balance": balance,
+        "currency": output.currency_facts(currency),
+    }
+    text = f"{output.amount_text(units, currency)} issued into {account}, which now holds"
+    output.tell(as_json, facts, output.done(f"{text} {output.amount_text(balance, currency)}."))
+
+
+@app.command("cancel-load")
+def cancel_load(
+    device: Annotated[str, typer.Argument(metavar="DEVICE", help="The device's name, or the beginning of its id.")],
+    number: Annotated[int, typer.Argument(metavar="LOAD", help="The load's number; see: jiaozi report --device.")],
+    home: options.Home = options.DEFAULT_HOME,
+    ledger: options.LedgerUrl = None,
+    as_json: options.Json = False,
+) -> None:
+    """Stop offering a load that a device did not take. The money returns once syncs prove that it never will."""
+    with Home(home, ledger).ledger() as books:
+        row = homes.find_device(books, device)
+        if not 0 < number < 1 << 32:
+            raise InvalidInput(f"{number} is no load's number", "List them with: jiaozi report --device")
+        books.cancel_load(bytes.fromhex(row["id"]), number)
+    facts = {"device": row["id"], "cancelled_to": number}
+    text = f"Load {number} of {row['name']}, and lower ones, are no longer offered."
+    output.tell(as_json, facts, output.done(text), "Sync the device twice: then the money is back in the account.")

@@ -1,0 +1,123 @@
+"""`jiaozi device load` and `redeem`: money between the owner's account and the device."""
+
+from typing import Annotated
+
+import typer
+
+from host_tools import carrier
+from host_tools.cli import home as homes
+from host_tools.cli import links, money, options, output
+from host_tools.cli.currencies import Currency
+from host_tools.cli.home import Home
+from host_tools.devices.client import DeviceClient
+from host_tools.ledger import Ledger
+from host_tools.ledger.errors import InsufficientFunds
+
+_Amount = Annotated[str, typer.Argument(metavar="AMOUNT", help="In the operator's currency, like 18.50.")]
+
+
+def load(
+    amount: _Amount,
+    operator: options.Operator = None,
+    port: options.Port = None,
+    reader: options.Reader = None,
+    home: options.Home = options.DEFAULT_HOME,
+    ledger: options.LedgerUrl = None,
+    passphrase_file: options.PassphraseFile = None,
+    as_json: options.Json = False,
+) -> None:
+    """Move money from the owner's account into the device."""
+    links.check(port, reader)
+    here = Home(home, ledger)
+    number = here.operator_number(operator)
+    with here.ledger() as books:
+        currency = homes.currency_of(books, number)
+        units = money.parse(amount, currency)
+        signer = here.operator_signer(number, passphrase_file)
+        with links.device(port, reader) as client:
+            carrier.own_certificate(client, number)
+            try:
+                moved = carrier.load(client, books, signer, units, homes.now())
+            except InsufficientFunds:
+                raise _short_account(books, carrier.own_id(client), units, currency) from None
+            facts = _moved_facts(books, moved, currency)
+    _tell_moved(as_json, facts, f"{output.amount_text(units, currency)} loaded into {facts['name']}.", currency)
+
+
+def redeem(
+    amount: _Amount,
+    operator: options.Operator = None,
+    port: options.Port = None,
+    reader: options.Reader = None,
+    home: options.Home = options.DEFAULT_HOME,
+    ledger: options.LedgerUrl = None,
+    passphrase_file: options.PassphraseFile = None,
+    as_json: options.Json = False,
+) -> None:
+    """Move money from the device back into its owner's account."""
+    links.check(port, reader)
+    here = Home(home, ledger)
+    number = here.operator_number(operator)
+    with here.ledger() as books:
+        currency = homes.currency_of(books, number)
+        units = money.parse(amount, currency)
+        signer, payee_signer = here.operator_signers(number, passphrase_file)
+        with links.device(port, reader) as client:
+            carrier.own_certificate(client, number)
+            try:
+                moved = carrier.redeem(client, books, signer, payee_signer, units, homes.now())
+            except InsufficientFunds:
+                raise _short_purse(books, client, units, currency) from None
+            facts = _moved_facts(books, moved, currency)
+    _tell_moved(as_json, facts, f"{output.amount_text(units, currency)} redeemed from {facts['name']}.", currency)
+
+
+def _moved_facts(ledger: Ledger, moved: carrier.Moved, currency: Currency) -> dict:
+    row = ledger.device(moved.device)
+    return {
+        "device": moved.device.hex(),
+        "name": row["name"],
+        "amount": moved.amount,
+        "finished_earlier_one": moved.earlier,
+        "device_balance": moved.balance,
+        "account_balance": ledger.balance(row["account"]),
+        "currency": currency._asdict(),
+    }
+
+
+def _tell_moved(as_json: bool, facts: dict, text: str, currency: Currency) -> None:
+    balance = facts["device_balance"]
+    gone = "not known, it left too early: sync it"
+    lines = {
+        "device holds": gone if balance is None else output.amount_text(balance, currency),
+        "account holds": output.amount_text(facts["account_balance"], currency),
+    }
+    parts = [output.done(text), output.fields(lines)]
+    if facts["finished_earlier_one"]:
+        parts.append(
+            output.warning(
+                "This finished an earlier run that was cut off; nothing new was begun. Run it again for more."
+            )
+        )
+    output.tell(as_json, facts, *parts)
+
+
+def _short_account(ledger: Ledger, device: bytes, amount: int, currency: Currency) -> InsufficientFunds:
+    held = output.amount_text(ledger.balance(ledger.device(device)["account"]), currency)
+    return InsufficientFunds(
+        f"The account holds {held}, less than {output.amount_text(amount, currency)}", "Choose a smaller amount"
+    )
+
+
+def _short_purse(ledger: Ledger, client: DeviceClient, amount: int, currency: Currency) -> InsufficientFunds:
+    """What the books do not know yet a sync tells them; what the device does not hold nothing brings."""
+    held = client.info().balance
+    if held < amount:
+        return InsufficientFunds(
+            f"The device holds {output.amount_text(held, currency)}, less than {output.amount_text(amount, currency)}",
+            "Choose a smaller amount",
+        )
+    known = output.amount_text(ledger.device(carrier.own_id(client))["purse"], currency)
+    return InsufficientFunds(
+        f"The ledger knows of {known} on this device so far", "Run: jiaozi sync, then redeem again"
+    )

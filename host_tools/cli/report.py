@@ -1,0 +1,139 @@
+"""`jiaozi report`: what the books say, in full, of one device, or of one account."""
+
+from typing import Annotated
+
+import typer
+from rich.console import RenderableType
+
+from host_tools.cli import home as homes
+from host_tools.cli import options, output
+from host_tools.cli.currencies import Currency
+from host_tools.cli.device import kind_name
+from host_tools.cli.exits import BadInput
+from host_tools.cli.home import Home
+from host_tools.cli.ledger import PARTS
+from host_tools.ledger import Ledger
+from protocol.objects import OPERATOR_PAYEE
+
+_SHORT = 8  # hex digits of an id or hash
+
+
+def report(
+    device: Annotated[
+        str | None,
+        typer.Option(
+            "--device", metavar="DEVICE", show_default=False, help="One device, by name or beginning of its id."
+        ),
+    ] = None,
+    account: Annotated[
+        str | None, typer.Option("--account", metavar="NAME", show_default=False, help="One account, by name.")
+    ] = None,
+    operator: options.Operator = None,
+    home: options.Home = options.DEFAULT_HOME,
+    ledger: options.LedgerUrl = None,
+    as_json: options.Json = False,
+) -> None:
+    """Where every issued unit is and the state of devices; or one device's payments; or one account's postings."""
+    if device and account:
+        raise BadInput("Choose one: --device or --account.")
+    here = Home(home, ledger)
+    with here.ledger() as books:
+        currency = homes.ledger_currency(books)
+        if device:
+            facts, parts = _of_device(books, device, currency)
+        elif account:
+            facts, parts = _of_account(books, here.operator_number(operator), account, currency)
+        else:
+            facts, parts = _of_all(books, currency)
+    output.tell(as_json, {"currency": output.currency_facts(currency), **facts}, *parts)
+
+
+def _of_all(books: Ledger, currency: Currency | None) -> tuple[dict, list[RenderableType]]:
+    money = books.reconciliation()
+    devices = [row for row in books.devices() if row["kind"] >> 4 != OPERATOR_PAYEE]
+    letters, evidence = books.dead_letters(), books.evidence()
+    names = {row["id"]: row["name"] for row in books.devices()}
+    parts: list[RenderableType] = [_money(money, currency)]
+    if devices:
+        rows = [
+            (row["name"], row["id"][:_SHORT], kind_name(row["kind"]), str(row["operator"]), row["frozen"] or "good")
+            for row in devices
+        ]
+        parts += [
+            output.heading("Devices"),
+            output.listing(("name", "id", "kind", "operator", "state"), rows, ("operator",)),
+        ]
+    if letters:
+        rows = [
+            (output.time_text(row["at"]), names.get(row["device"], row["device"][:_SHORT]), row["reason"])
+            for row in letters
+        ]
+        parts += [output.heading("Records not taken"), output.listing(("when", "device", "why"), rows)]
+    if evidence:
+        rows = [
+            (output.time_text(row["at"]), names.get(row["device"], row["device"][:_SHORT]), row["what"])
+            for row in evidence
+        ]
+        parts += [output.heading("Evidence of fraud"), output.listing(("when", "device", "what"), rows)]
+    return {**money, "devices": devices, "dead_letters": letters, "evidence": evidence}, parts
+
+
+def _money(money: dict, currency: Currency | None) -> RenderableType:
+    rows = [
+        (part.replace("_", " "), name, output.amount_text(amount, currency))
+        for part in PARTS
+        for name, amount in money[part].items()
+        if amount or part in ("accounts", "purses")
+    ]
+    rows.append(("issued", "", output.amount_text(money["issued"], currency)))
+    return output.listing(("where", "whose", "amount"), rows, ("amount",))
+
+
+def _of_device(books: Ledger, text: str, currency: Currency | None) -> tuple[dict, list[RenderableType]]:
+    row = homes.find_device(books, text)
+    who = bytes.fromhex(row["id"])
+    names = {other["id"]: other["name"] for other in books.devices()}
+    transfers, loads = books.transfers(who), books.loads(who)
+    fields = {
+        "device": row["id"],
+        "name": row["name"],
+        "kind": f"{kind_name(row['kind'])}, of operator {row['operator']}",
+        "state": row["frozen"] or "good",
+        "in the books": output.amount_text(row["purse"], currency),
+    }
+    parts: list[RenderableType] = [output.fields(fields)]
+    if loads:
+        rows = [(str(load["number"]), output.amount_text(load["amount"], currency), load["state"]) for load in loads]
+        parts += [output.heading("Loads"), output.listing(("load", "amount", "state"), rows, ("load", "amount"))]
+    if transfers:
+        rows = [_transfer_row(transfer, row["id"], names, currency) for transfer in transfers]
+        parts += [output.heading("Payments"), output.listing(("payment", "amount", "with", "state"), rows, ("amount",))]
+    return {"device": row, "loads": loads, "transfers": transfers}, parts
+
+
+def _transfer_row(transfer: dict, own: str, names: dict[str, str], currency: Currency | None) -> tuple[str, ...]:
+    paid = transfer["payer"] == own
+    other = transfer["payee"] if paid else transfer["payer"]
+    amount = -transfer["amount"] if paid else transfer["amount"]
+    state = transfer["state"] + (f": {transfer['refusal']}" if transfer["refusal"] else "")
+    with_whom = f"{'to' if paid else 'from'} {names.get(other, other[:_SHORT])}"
+    return transfer["hash"][:_SHORT], output.amount_text(amount, currency), with_whom, state
+
+
+def _of_account(
+    books: Ledger, operator: int, name: str, currency: Currency | None
+) -> tuple[dict, list[RenderableType]]:
+    number = homes.account_number(books, operator, name)
+    postings = books.postings(number)
+    rows = [
+        (
+            output.time_text(row["at"]),
+            row["reason"],
+            output.amount_text(row["amount"], currency),
+            output.amount_text(row["balance"], currency),
+        )
+        for row in postings
+    ]
+    shown = output.listing(("when", "what", "amount", "balance"), rows, ("amount", "balance"))
+    facts = {"operator": operator, "account": name, "balance": books.balance(number), "postings": postings}
+    return facts, [shown if rows else f"Nothing was posted to {name} yet."]
