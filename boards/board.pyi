@@ -10,7 +10,8 @@ NFC: dict
 PANEL: dict | None
 
 DISPLAY: dict | None  # {"kind": "panel"} or {"kind": "ssd1306", "i2c": {..}, "address": 0x3C}
-KEYPAD: dict | None  # {"kind": "panel"}, {"kind": "matrix", "rows": [..], "columns": [..]} or {"kind": "button", "pin": 3}
+# {"kind": "panel"}, {"kind": "matrix", "rows": [..], "columns": [..]} or {"kind": "button", "pin": 3}
+KEYPAD: dict | None
 BUZZER: dict | None  # {"kind": "panel"} or {"kind": "pin", "pin": 23}
 JOURNAL: dict  # {"label": "journal", "size_bytes": 262144}, for `ports.*.open_flash`
 

@@ -1,9 +1,20 @@
 """Commands and responses: ISO/IEC 7816-4 short APDUs and our own command set (docs/protocol.md, "Commands").
 
-Short form only: Lc at most 255, Le at most 256. Longer data is chained: commands by CLA bit 5, responses by 61xx and GET RESPONSE.
+Short form only: Lc at most 255, Le at most 256. Longer data is chained: commands by CLA bit 5, responses by 61xx and
+GET RESPONSE.
 """
 
-from protocol.errors import MALFORMED, NOT_FOUND, UNKNOWN_COMMAND, WRONG_CLASS, WRONG_LENGTH, DecodeError, Refused, RefusedByPeer, status_word
+from protocol.errors import (
+    MALFORMED,
+    NOT_FOUND,
+    UNKNOWN_COMMAND,
+    WRONG_CLASS,
+    WRONG_LENGTH,
+    DecodeError,
+    Refused,
+    RefusedByPeer,
+    status_word,
+)
 from protocol.objects import Certificate
 
 AID = b"\xf0JIAOZI\x01"  # proprietary identifier (category F), last byte the version of the application
@@ -39,7 +50,8 @@ SW_MORE = 0x6100
 MAX_DATA_BYTES = 255
 MAX_RESPONSE_BYTES = 256
 MAX_CHAIN_BYTES = 2_304  # the longest command data: Revocations with its 100 entries, 2,110 bytes
-MAX_CHAINED_RESPONSE_BYTES = 4_096  # the longest response: an installation record with all its in-doubt debits, about 2,300 bytes
+# The longest response: an installation record with all its in-doubt debits, about 2,300 bytes
+MAX_CHAINED_RESPONSE_BYTES = 4_096
 
 # Hello.flags
 PERSONALISED = 1
@@ -88,9 +100,7 @@ def chained(ins: int, data: bytes) -> list[bytes]:
     """The command APDUs that carry `data` of any length up to MAX_CHAIN_BYTES."""
     cuts = range(0, max(len(data), 1), MAX_DATA_BYTES)
     last = len(data) - MAX_DATA_BYTES
-    return [
-        command(ins, data[at : at + MAX_DATA_BYTES], cla=CLA_OWN | (CLA_CHAIN if at < last else 0)) for at in cuts
-    ]
+    return [command(ins, data[at : at + MAX_DATA_BYTES], cla=CLA_OWN | (CLA_CHAIN if at < last else 0)) for at in cuts]
 
 
 def select(aid: bytes) -> bytes:
@@ -107,7 +117,10 @@ def refusal(cause: int) -> bytes:
 
 
 def parse_response(raw: bytes) -> bytes:
-    """The data of a response. Raises `RefusedByPeer` with the cause the peer named, `DecodeError` for what is no response."""
+    """The data of a response.
+
+    Raises `RefusedByPeer` with the cause the peer named, `DecodeError` for what is no response.
+    """
     if len(raw) < 2 or len(raw) > MAX_RESPONSE_BYTES + 2:
         raise DecodeError("Response", "length")
     sw = raw[-2] << 8 | raw[-1]

@@ -1,17 +1,21 @@
-"""The card side: one command APDU in, one response out. Serves a tap and a host's link alike and never knows which it is.
+"""The card side: one command APDU in, one response out.
 
-Commands never interleave and every one of them may be repeated. What a command decides is committed before it is answered; the one thing
-done after an answer is checking a Receipt's signature (`after`), which nobody waits for.
+Serves a tap and a host's link alike and never knows which it is.
 
-`device` is what holds the parts together (firmware/apps/device.py): `party` (None without a key), `payer`, `payee`, `certificate` (raises
-Refused(NOT_PERSONALISED)), `flags`, `order_number`, `perform(effects) -> bytes`, `generate_key() -> bytes`, `reload_trust()`,
-`record(seq) -> bytes | None`, `records(from_seq)`, `random(n)`, `counters() -> bytes`, `notify(event, value)`.
+Commands never interleave and every one of them may be repeated. What a command decides is committed before it is
+answered; the one thing done after an answer is checking a Receipt's signature (`after`), which nobody waits for.
+
+`device` is what holds the parts together (firmware/apps/device.py): `party` (None without a key), `payer`, `payee`,
+`certificate` (raises Refused(NOT_PERSONALISED)), `flags` (those of `apdu.hello`), `order_number`,
+`perform(effects) -> bytes`, `generate_key() -> bytes`, `reload_trust()`, `record(seq) -> bytes | None`,
+`records(from_seq)`, `random(n)`, `counters() -> bytes`, `notify(event, value)`.
 """
 
 from protocol import apdu
 from protocol.errors import (
     MALFORMED,
     NOT_FOUND,
+    NOT_PERSONALISED,
     NOT_SELECTED,
     RETIRED,
     SERVICE,
@@ -43,6 +47,9 @@ DEBITED = "debited"  # a Transfer we committed
 CREDITED = "credited"  # a Transfer we credited
 CLOSED = "closed"  # a debit of ours: (amount, whether it was paid)
 REFUSED = "refused"  # a cause
+
+# What only a device with a Certificate does
+PERSONAL = (apdu.PAY, apdu.CONFIRM, apdu.REQUEST, apdu.TRANSFER, apdu.OPERATORS, apdu.PUT)
 
 ASK_BYTES = Certificate.size() + 4 + 1 + 8  # REQUEST's data: payer's Certificate, amount, purpose, reference
 
@@ -108,11 +115,8 @@ class Card:
     def _next_part(self, command) -> bytes:
         if not self._rest:
             raise Refused(NOT_FOUND)
-        return self._first_part(self._rest_taken())
-
-    def _rest_taken(self) -> bytes:
         rest, self._rest = self._rest, b""
-        return rest
+        return self._first_part(rest)
 
     def _dispatch(self, command) -> bytes:
         if command.cla == apdu.CLA_ISO:
@@ -128,8 +132,11 @@ class Card:
             return b""
         if command.p2 or command.p1 and command.ins != apdu.PAY:
             raise Refused(WRONG_PARAMETERS)
-        if self._device.flags & apdu.OUT_OF_SERVICE and command.ins != apdu.INFO:
+        flags = self._device.flags
+        if flags & apdu.OUT_OF_SERVICE and command.ins != apdu.INFO:
             raise Refused(SERVICE)
+        if command.ins in PERSONAL and not flags & apdu.PERSONALISED:
+            raise Refused(NOT_PERSONALISED)
         return self._COMMANDS[command.ins](self, command, data)
 
     def _iso(self, command) -> bytes:
@@ -169,8 +176,7 @@ class Card:
         return data
 
     def _in_use(self) -> None:
-        """Refuse what a retired or unpersonalised device must not do."""
-        self._device.certificate
+        """Refuse what a retired device must not do."""
         if self._device.flags & apdu.RETIRED:
             raise Refused(RETIRED)
 
@@ -188,7 +194,6 @@ class Card:
         return answer
 
     def _confirm(self, command, data: bytes) -> bytes:
-        self._device.certificate
         evidence = (Receipt if data[:1] == bytes((Receipt.TYPE,)) else Void).decode(data)
         purse = self._device.party.purse
         if purse.debit_of(evidence.transfer):
@@ -213,7 +218,6 @@ class Card:
         return device.perform(device.payee.open(amount, purpose, data[at + 5 :], device.random(8), payer=payer))
 
     def _transfer(self, command, data: bytes) -> bytes:
-        self._device.certificate
         device = self._device
         transfer = Transfer.decode(data)
         before = device.party.purse.head_seq
@@ -224,7 +228,6 @@ class Card:
 
     def _operators(self, command, data: bytes) -> bytes:
         """Believe the reader's operator and name ours: what each needs to judge the other."""
-        self._device.certificate
         self._device.perform(self._management.put_operator(OperatorCertificate.decode(data)))
         return self._device.party.trust.own.encode()
 

@@ -1,7 +1,9 @@
-"""What a state machine asks its owner to do, in order. The machines decide; whoever holds the journal and the settings acts.
+"""What a state machine asks its owner to do, in order.
 
-Order is the safety rule: a `Commit` stands before the `Answer` that reveals it, so whoever performs effects one after the other and stops
-at the first failure has committed before it answers.
+The machines decide; whoever holds the journal and the settings acts.
+
+Order is the safety rule: a `Commit` stands before the `Answer` that reveals it, so whoever performs effects one after
+the other and stops at the first failure has committed before it answers.
 """
 
 from protocol.errors import JOURNAL_FULL, Refused
@@ -53,8 +55,9 @@ class Answer:
 def perform(effects: list, journal, settings, purse) -> bytes:
     """Do the effects in order and return the bytes of the last `Answer` (b"" if there is none).
 
-    `journal` has `reserve(n_records, n_bytes)`, `append(record)` and `drop_below(seq)`, `settings` has `update(values)`; both return only
-    when the work is durable and raise when it failed. Raises `Refused(JOURNAL_FULL)` before anything was changed.
+    `journal` has `reserve(n_records, n_bytes)`, `append(record)` and `drop_below(seq)`, `settings` has
+    `update(values)`; both return only when the work is durable and raise when it failed. Raises `Refused(JOURNAL_FULL)`
+    before anything was changed.
     """
     answer = b""
     for effect in effects:

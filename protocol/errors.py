@@ -1,9 +1,10 @@
 """What can go wrong, as types and as one append-only table of causes.
 
-Four different things have four different types: the peer sent bytes that are no valid encoding (`DecodeError`), a rule refused
-something well-formed (`Refused`), we called our own code wrongly (`LocalError`), and the link is gone (raised by whoever owns the
-link, never in here). A refusal carries a cause from the table below; on the wire it is one byte of response data in front of the
-status word of ISO/IEC 7816-4 that the table names, so that a person can be told exactly which of them it was.
+Four different things have four different types: the peer sent bytes that are no valid encoding (`DecodeError`), a rule
+refused something well-formed (`Refused`), we called our own code wrongly (`LocalError`), and the link is gone (raised
+by whoever owns the link, never in here). A refusal carries a cause from the table below; on the wire it is one byte of
+response data in front of the status word of ISO/IEC 7816-4 that the table names, so that a person can be told exactly
+which of them it was.
 """
 
 
@@ -12,7 +13,10 @@ class ProtocolError(Exception):
 
 
 class DecodeError(ProtocolError):
-    """The bytes are not the one valid encoding. `reason` is one of `empty`, `type`, `version`, `length`, `trailing`, `value`."""
+    """The bytes are not the one valid encoding.
+
+    `reason` is one of `empty`, `type`, `version`, `length`, `trailing`, `value`.
+    """
 
     def __init__(self, what: str, reason: str):
         super().__init__(what + ": " + reason)

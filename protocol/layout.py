@@ -1,8 +1,8 @@
 """Fixed binary layouts: how every object and journal body is written, and the only way it is read.
 
-Owns the codec, knows no meaning. All integers are unsigned and big-endian. The first byte is the type, the second the version, so
-nothing signed as one kind can be read as another. There is one valid encoding of each value: decoding checks type, version, exact
-length and the values a class allows, and encoding a decoded object gives the same bytes.
+Owns the codec, knows no meaning. All integers are unsigned and big-endian. The first byte is the type, the second the
+version, so nothing signed as one kind can be read as another. There is one valid encoding of each value: decoding
+checks type, version, exact length and the values a class allows, and encoding a decoded object gives the same bytes.
 """
 
 from protocol.errors import DecodeError, LocalError
@@ -12,7 +12,10 @@ SIGNATURE_BYTES = 64
 
 
 class Layout:
-    """A fixed layout. `FIELDS` is `((name, size), ...)`: size > 0 is an unsigned integer of so many bytes, size < 0 that many raw bytes."""
+    """A fixed layout.
+
+    `FIELDS` is `((name, size), ...)`: size > 0 is an unsigned integer of so many bytes, size < 0 that many raw bytes.
+    """
 
     TYPE = 0
     FIELDS: tuple = ()
@@ -50,7 +53,7 @@ class Layout:
         return 2 + sum([abs(size) for _, size in cls.FIELDS])
 
     @classmethod
-    def _check_head(cls, data, length: int) -> None:
+    def _check_head(cls, data: bytes | bytearray | memoryview, length: int) -> None:
         name = cls.__name__
         if not len(data):
             raise DecodeError(name, "empty")
@@ -64,13 +67,13 @@ class Layout:
             raise DecodeError(name, "trailing")
 
     @classmethod
-    def decode(cls, data: bytes):
+    def decode(cls, data: bytes | bytearray | memoryview):
         """Read exactly one object. Raises `DecodeError`."""
         cls._check_head(data, cls.body_size())
         return cls._decode_fields(data)
 
     @classmethod
-    def _decode_fields(cls, data: bytes):
+    def _decode_fields(cls, data: bytes | bytearray | memoryview):
         at = 2
         values = {}
         for name, size in cls.FIELDS:
@@ -98,7 +101,7 @@ class SignedLayout(Layout):
         return self.body() + self.signature
 
     @classmethod
-    def decode(cls, data: bytes):
+    def decode(cls, data: bytes | bytearray | memoryview):
         """Read exactly one signed object; says nothing about whether the signature is right. Raises `DecodeError`."""
         cls._check_head(data, cls.size())
         this = cls._decode_fields(data)

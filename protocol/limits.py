@@ -1,6 +1,7 @@
 """Limits: the defaults an operator issues, and the checks that payer, payee and ledger make with the same code.
 
 Every limit stands in the Certificate. The table below is the one place where defaults live; docs/protocol.md shows it.
+`purse` is a `protocol.purse.Purse`, which builds on this module's limits.
 """
 
 from protocol.errors import (
@@ -14,9 +15,10 @@ from protocol.errors import (
     TOO_MANY_RECORDS,
     Refused,
 )
-from protocol.objects import DAY_S, OPERATOR_PAYEE, TERMINAL, WALLET
+from protocol.objects import DAY_S, OPERATOR_PAYEE, TERMINAL, WALLET, Certificate, Transfer
 
-# Certificate.kind: (balance, payment, sum since base, records since base, days since base, sum without confirmation, in doubt)
+# Certificate.kind: (balance, payment, sum since base, records since base, days since base, sum without confirmation,
+# in doubt)
 DEFAULT_LIMITS = {
     WALLET << 4 | 1: (5_000_000, 2_000_000, 5_000_000, 500, 60, 100_000, 4),
     WALLET << 4 | 2: (2_000_000, 500_000, 2_000_000, 500, 60, 50_000, 4),
@@ -47,8 +49,11 @@ def default_limits(kind: int) -> dict:
     return dict(zip(LIMIT_FIELDS, DEFAULT_LIMITS[kind]))
 
 
-def check_payment(purse, certificate, amount: int, now: int) -> None:
-    """May a device with this purse and Certificate pay `amount` at lower-bound time `now`? Raises `Refused`; changes nothing."""
+def check_payment(purse, certificate: Certificate, amount: int, now: int) -> None:
+    """May a device with this purse and Certificate pay `amount` at lower-bound time `now`?
+
+    Raises `Refused`; changes nothing.
+    """
     if amount > certificate.payment_limit:
         raise Refused(OVER_PAYMENT_LIMIT)
     if purse.cumulative + amount > certificate.sum_limit:
@@ -58,7 +63,7 @@ def check_payment(purse, certificate, amount: int, now: int) -> None:
     check_funds(purse, certificate, amount)
 
 
-def check_funds(purse, certificate, amount: int) -> None:
+def check_funds(purse, certificate: Certificate, amount: int) -> None:
     """What even a redemption needs: money, a journal position under the Certificate, a free in-doubt slot."""
     if purse.cumulative + amount >= 1 << 32:
         raise Refused(OVER_SUM_LIMIT)
@@ -70,21 +75,28 @@ def check_funds(purse, certificate, amount: int) -> None:
         raise Refused(IN_DOUBT_FULL)
 
 
-def needs_confirmation(purse, certificate, amount: int) -> bool:
-    """Above the no-confirm sum since the last confirmation (in doubt included, since debits count at once), or with full in-doubt slots."""
+def needs_confirmation(purse, certificate: Certificate, amount: int) -> bool:
+    """Above the no-confirm sum since the last confirmation, or with full in-doubt slots.
+
+    What is in doubt is included in that sum, since debits count at once.
+    """
     return purse.unconfirmed + amount > certificate.no_confirm_sum or len(purse.in_doubt) >= certificate.in_doubt_limit
 
 
-def check_headroom(purse, certificate, amount: int) -> None:
-    """May a device accept `amount` more? In-doubt sums count, since they may come back. Raises `Refused(BALANCE_LIMIT)`."""
+def check_headroom(purse, certificate: Certificate, amount: int) -> None:
+    """May a device accept `amount` more? In-doubt sums count, since they may come back.
+
+    Raises `Refused(BALANCE_LIMIT)`.
+    """
     if purse.balance + purse.in_doubt_sum + amount > certificate.balance_limit:
         raise Refused(BALANCE_LIMIT)
 
 
-def check_visible(transfer, payer, payee, redeeming: bool) -> None:
+def check_visible(transfer: Transfer, payer: Certificate, payee: Certificate, redeeming: bool) -> None:
     """What a payee and the ledger can see of a payer's limits in the Transfer itself. Raises `Refused`.
 
-    `payer` and `payee` are the Certificates that were exchanged. A redemption is bounded by its purse only: it ends in the owner's account.
+    `payer` and `payee` are the Certificates that were exchanged. A redemption is bounded by its purse only: it ends in
+    the owner's account.
     """
     if transfer.payer_issue != payer.issue or transfer.payee_issue != payee.issue:
         raise Refused(MISMATCH)

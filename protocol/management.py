@@ -1,7 +1,8 @@
-"""What a host may do with a device: make its key, personalise it, read its statement and journal, hand it its operator's objects.
+"""What a host may do with a device: make its key, personalise it, read its statement and journal, and hand it
+its operator's objects.
 
-The host is only a carrier. Every object is checked here against the device's own operator; a repeated one answers as it did the first time.
-Handlers return effects; `device` is described in `protocol.card`.
+The host is only a carrier. Every object is checked here against the device's own operator; a repeated one answers as it
+did the first time. Handlers return effects; `device` is described in `protocol.card`.
 """
 
 from protocol import effects, records
@@ -14,7 +15,6 @@ from protocol.errors import (
     NOT_FOR_THIS_DEVICE,
     NOT_FOUND,
     NOT_PERSONALISED,
-    REQUEST_OPEN,
     REVOCATIONS_MISSING,
     STALE,
     WRONG_BASE,
@@ -100,7 +100,10 @@ def _check_pair(certificate, acknowledgement, public_key: bytes, operator, sha25
 
 
 class Counters(Layout):
-    """What this device has spent since it started: microseconds of signing and verifying, of journal and settings writes; card exchanges."""
+    """What this device has spent since it started.
+
+    Microseconds of signing and verifying, microseconds of journal and settings writes, number of card exchanges.
+    """
 
     TYPE = 0x31
     FIELDS = (("crypto_us", 4), ("storage_us", 4), ("exchanges", 4))
@@ -210,7 +213,10 @@ class Management:
         return effects.Commit(records.installation(body, certificate, acknowledgement, head, purse.snapshot_debits()))
 
     def statement(self, nonce: bytes) -> list:
-        """Sign where the journal stands. A Request that a person opened must end first; one opened by a tap is closed by this."""
+        """Sign where the journal stands.
+
+        A Request that a person opened must end first; one opened by a tap is closed by this.
+        """
         party = self._device.party
         payee = self._device.payee
         if len(nonce) != NONCE_BYTES:
@@ -244,13 +250,13 @@ class Management:
         device = self._device
         party = device.party
         purse = party.purse if party else None
-        personal = purse is not None and purse.certificate is not None
+        certificate = purse.certificate if purse else None
         info = DeviceInfo(
             flags=device.flags,
-            operator=purse.certificate.operator if personal else 0,
+            operator=certificate.operator if certificate else 0,
             device=party.id if party else bytes(ID_BYTES),
             key=party.public_key if party else bytes(KEY_BYTES),
-            issue=purse.certificate.issue if personal else 0,
+            issue=certificate.issue if certificate else 0,
             head_seq=purse.head_seq if purse else 0,
             base_seq=purse.base_seq if purse else 0,
             balance=purse.balance if purse else 0,
@@ -265,8 +271,7 @@ class Management:
         return info.body()
 
     def put(self, data: bytes) -> list:
-        """One object of the device's own operator or of the root, by its type byte."""
-        self._device.certificate  # refuses on a device that is not personalised
+        """One object of the device's own operator or of the root, by its type byte. For a personalised device."""
         handler = self._PUT.get(data[0] if data else 0)
         if handler is None:
             raise DecodeError("Put", "type")

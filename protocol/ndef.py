@@ -1,6 +1,7 @@
 """The NFC Forum Type 4 Tag a device also is: its public id as an NDEF URI record, read-only.
 
-Source: NFC Forum Type 4 Tag Technical Specification 2.0, section 5 (files, CC) and NDEF 1.0, section 3.2 (record layout).
+Source: NFC Forum Type 4 Tag Technical Specification 2.0, section 5 (files, CC) and NDEF 1.0, section 3.2 (record
+layout).
 """
 
 from binascii import hexlify

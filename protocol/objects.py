@@ -1,7 +1,7 @@
 """Every object of the protocol: who signs it, what it says, its exact bytes (docs/protocol.md, "Objects").
 
-Amounts are unsigned integers in minor units. Times are Unix seconds, days are Unix days (seconds // 86400). An object's hash is
-SHA-256 of its body without the signature (a Request's covers its context as well: `Request.signed_message`).
+Amounts are unsigned integers in minor units. Times are Unix seconds, days are Unix days (seconds // 86400). An object's
+hash is SHA-256 of its body without the signature (a Request's covers its context as well: `Request.signed_message`).
 """
 
 from protocol.errors import DecodeError, LocalError
@@ -16,7 +16,8 @@ NONCE_BYTES = 16
 NO_HASH = bytes(HASH_BYTES)
 NO_ID = bytes(ID_BYTES)
 
-# Certificate.kind: the high nibble is the role, the low one the wallet class (1 is the best identified owner; 0 for others)
+# Certificate.kind: the high nibble is the role, the low one the wallet class (1 is the best identified owner; 0 for
+# others)
 WALLET = 1
 TERMINAL = 2
 OPERATOR_PAYEE = 3  # the operator's own certified payee, which redeems
@@ -137,7 +138,10 @@ class Certificate(SignedLayout):
 
 
 class Acknowledgement(SignedLayout):
-    """Signed by the operator, comes with the Certificate of that issue: what the ledger holds of this device, and its clock."""
+    """Signed by the operator, comes with the Certificate of that issue.
+
+    It says what the ledger holds of this device, and the ledger's clock.
+    """
 
     TYPE = 0x03
     FIELDS = (
@@ -161,7 +165,10 @@ class Acknowledgement(SignedLayout):
 
 
 class Request(SignedLayout):
-    """Signed by the payee: asks for an amount, once. Its signature and hash also cover its context, see `signed_message`."""
+    """Signed by the payee: asks for an amount, once.
+
+    Its signature and hash also cover its context, see `signed_message`.
+    """
 
     TYPE = 0x04
     FIELDS = (
@@ -187,12 +194,18 @@ class Request(SignedLayout):
         return None if SALE <= self.purpose <= CASH_OUT else "purpose"
 
     def signed_message(self, payee_certificate_hash: bytes, payer_certificate_hash: bytes, currency: int) -> bytes:
-        """Body, SHA-256 of the payee's Certificate, of the payer's (zeros: any payer may pay), the currency. None of these is on the wire."""
+        """Body, SHA-256 of the payee's Certificate, of the payer's (zeros: any payer may pay), the currency.
+
+        None of these is on the wire.
+        """
         return self.body() + payee_certificate_hash + payer_certificate_hash + currency.to_bytes(2, "big")
 
 
 class Transfer(SignedLayout):
-    """Signed by the payer, once committed: this amount left the payer for that payee. Its body is the payer's journal record."""
+    """Signed by the payer, once committed: this amount left the payer for that payee.
+
+    Its body is the payer's journal record.
+    """
 
     TYPE = 0x05
     FIELDS = (
@@ -268,7 +281,10 @@ class Resolution(SignedLayout):
 
 
 class Load(SignedLayout):
-    """Signed by the operator: money from an account into the device. `lot` 0 is plain money; else the conditions hold for the lot."""
+    """Signed by the operator: money from an account into the device.
+
+    `lot` 0 is plain money; else the conditions hold for the lot.
+    """
 
     TYPE = 0x09
     FIELDS = (
@@ -303,11 +319,12 @@ class Load(SignedLayout):
 
 
 class Revocations(SignedLayout):
-    """Signed by an operator, or by the root (issuer 0): minimum issue numbers of devices, or of operators, as of an epoch.
+    """Signed by an operator, or by the root (issuer 0): which certificates no longer count, as of an epoch.
 
-    `predecessor` 0 is a complete list; else the entries are what changed since that epoch, whose object hashes to
-    `predecessor_hash`. An entry is an id (an operator's is its number, big-endian, then zeros) and the lowest issue number that is still
-    good, REVOKED_ALTOGETHER for none. Entries stand in ascending order of id, each id once.
+    It lists minimum issue numbers of devices, or of operators. `predecessor` 0 is a complete list; else the entries are
+    what changed since that epoch, whose object hashes to `predecessor_hash`. An entry is an id (an operator's is its
+    number, big-endian, then zeros) and the lowest issue number that is still good, REVOKED_ALTOGETHER for none. Entries
+    stand in ascending order of id, each id once.
     """
 
     TYPE = 0x0A
@@ -344,7 +361,7 @@ class Revocations(SignedLayout):
         return Layout.body(self) + b"".join([who + issue.to_bytes(4, "big") for who, issue in self.entries])
 
     @classmethod
-    def decode(cls, data):
+    def decode(cls, data: bytes | bytearray | memoryview):
         head = cls.body_size()
         cls._check_head(data, max(len(data), head + SIGNATURE_BYTES))
         this = cls._decode_fields(data[:head])
@@ -362,7 +379,10 @@ class Revocations(SignedLayout):
 
 
 class Statement(SignedLayout):
-    """Signed by the device for one sync: where its journal stands. `nonce` is the ledger's, so that an old one cannot be shown again."""
+    """Signed by the device for one sync: where its journal stands.
+
+    `nonce` is the ledger's, so that an old one cannot be shown again.
+    """
 
     TYPE = 0x0B
     FIELDS = (

@@ -1,16 +1,24 @@
-"""One device as a party of payments: its purse, whom it trusts, its crypto and its clock. Payer, payee and sync work on it."""
+"""One device as a party of payments: its purse, whom it trusts, its crypto and its clock.
+
+Payer, payee and sync work on it.
+"""
 
 from protocol.errors import NOT_PERSONALISED, Refused
-from protocol.objects import device_id
+from protocol.objects import Certificate, Request, device_id
+from protocol.purse import Purse
 
 
 class Party:
-    """`sign(message)`, `verify(public, message, signature)` and `sha256(data)` are passed in; `clock()` is a lower bound in Unix seconds.
+    """The keys, the state and the means of one device.
 
-    `keep_alive()` is called between long computations, for a card that has to ask its reader for more time.
+    `sign(message)`, `verify(public, message, signature)` and `sha256(data)` are passed in; `clock()` is a lower bound
+    in Unix seconds.
+
+    `trust` is the `Trust` it has since it was personalised, None before. `keep_alive()` is called between long
+    computations, for a card that has to ask its reader for more time.
     """
 
-    def __init__(self, public_key: bytes, purse, trust, sha256, sign, verify, clock, keep_alive=None):
+    def __init__(self, public_key: bytes, purse: Purse, trust, sha256, sign, verify, clock, keep_alive=None):
         self.public_key = public_key
         self.id = device_id(public_key, sha256)
         self.purse = purse
@@ -22,7 +30,7 @@ class Party:
         self.keep_alive = keep_alive or _nothing
 
     @property
-    def certificate(self):
+    def certificate(self) -> Certificate:
         """The installed Certificate. Raises `Refused(NOT_PERSONALISED)`."""
         if self.trust is None or self.purse.certificate is None:
             raise Refused(NOT_PERSONALISED)
@@ -32,18 +40,18 @@ class Party:
     def currency(self) -> int:
         return self.trust.own.currency
 
-    def certificate_hash(self, certificate) -> bytes:
+    def certificate_hash(self, certificate: Certificate) -> bytes:
         return self.sha256(certificate.body())
 
-    def judge(self, certificate) -> None:
+    def judge(self, certificate: Certificate) -> None:
         """The cheap rules for a peer's certificate. Raises `Refused`."""
         self.trust.judge(certificate, self.clock())
 
-    def check_signature(self, certificate) -> None:
+    def check_signature(self, certificate: Certificate) -> None:
         self.trust.check_signature(certificate)
         self.keep_alive()
 
-    def request_message(self, request, payee_certificate_hash: bytes, payer_certificate_hash: bytes) -> bytes:
+    def request_message(self, request: Request, payee_certificate_hash: bytes, payer_certificate_hash: bytes) -> bytes:
         """What a Request's signature and hash cover."""
         return request.signed_message(payee_certificate_hash, payer_certificate_hash, self.currency)
 

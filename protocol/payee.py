@@ -1,8 +1,8 @@
 """The payee: one open Request at a time, what it credits, and what it answers about everything else.
 
-The table is `states.REQUEST`. Rules: a Transfer is credited only if number and hash both match the one open Request; closing comes before
-a Void and before "not paid"; a credited Transfer is answered with its stored Receipt for ever; below the request floor only the ledger
-knows.
+The table is `states.REQUEST`. Rules: a Transfer is credited only if number and hash both match the one open Request;
+closing comes before a Void and before "not paid"; a credited Transfer is answered with its stored Receipt for ever;
+below the request floor only the ledger knows.
 """
 
 from protocol import effects, limits, records
@@ -15,7 +15,8 @@ from protocol.errors import (
     UNKNOWN_REQUEST,
     Refused,
 )
-from protocol.objects import NO_HASH, REDEEM, REFUND, Receipt, Request, Void, device_id
+from protocol.objects import NO_HASH, REDEEM, REFUND, Certificate, Receipt, Request, Transfer, Void, device_id
+from protocol.party import Party
 from protocol.states import OPEN, REQUEST, advance
 from protocol.trust import check_parties
 
@@ -37,23 +38,27 @@ class RequestNumbers:
 
 
 class Payee:
-    """Gets paid for one `Party`. `find_receipt(transfer hash) -> Receipt | None` looks through the journal for a credit."""
+    """Gets paid for one `Party`.
 
-    def __init__(self, party, numbers: RequestNumbers, find_receipt):
+    `find_receipt(transfer hash) -> Receipt | None` looks through the journal for a credit.
+    """
+
+    request: Request  # the last that was opened; there is none while `state` is None
+
+    def __init__(self, party: Party, numbers: RequestNumbers, find_receipt):
         self._party = party
         self._numbers = numbers
         self._find_receipt = find_receipt
         self.state = None
-        self.request: Request | None = None
         self.request_hash = NO_HASH
-        self.payer = None  # the Certificate a Request was bound to
+        self.payer: Certificate | None = None  # the one a Request was bound to
         self.by_user = False
         self.refusal = 0  # why the last Transfer was voided, a cause of protocol.errors
 
     @property
     def watermark(self) -> int:
         """No Transfer numbered below it can ever be credited, unless the journal credits it already."""
-        return self.request.number if self.state == OPEN and self.request else self._numbers.next
+        return self.request.number if self.state == OPEN else self._numbers.next
 
     @property
     def busy(self) -> bool:
@@ -63,7 +68,7 @@ class Payee:
     @property
     def expected(self) -> int:
         """The amount of the open Request, for which headroom is reserved."""
-        return self.request.amount if self.state == OPEN and self.request else 0
+        return self.request.amount if self.state == OPEN else 0
 
     def end_for_sync(self) -> None:
         """Close a Request that a tap opened. Raises `Refused(REQUEST_OPEN)` while a person's is open."""
@@ -71,11 +76,19 @@ class Payee:
             raise Refused(REQUEST_OPEN)
         self.close()
 
-    def open(self, amount: int, purpose: int, reference: bytes, random: bytes, payer=None, by_user: bool = False) -> list:
+    def open(
+        self,
+        amount: int,
+        purpose: int,
+        reference: bytes,
+        random: bytes,
+        payer: Certificate | None = None,
+        by_user: bool = False,
+    ) -> list:
         """Sign a Request and make it the open one. Returns effects; the last answers with the Request's bytes.
 
-        `payer` (a Certificate) binds it to that payer. A Request that no person opened here never replaces one that a person did.
-        Space and headroom for the credit are reserved first. Raises `Refused`.
+        `payer` binds it to that payer. A Request that no person opened here never replaces one that a person did. Space
+        and headroom for the credit are reserved first. Raises `Refused`.
         """
         party = self._party
         if self.busy and not by_user:
@@ -114,12 +127,14 @@ class Payee:
         """Cancel: no Transfer for the open Request can be credited from here on. Does nothing to a credited one."""
         self.state = advance(REQUEST, self.state, "close")
 
-    def receive(self, transfer, payer) -> list:
-        """Effects that answer a Transfer: commit and Receipt, the stored Receipt, or a Void. Raises `Refused`; nothing is credited then.
+    def receive(self, transfer: Transfer, payer: Certificate | None) -> list:
+        """Effects that answer a Transfer: commit and Receipt, the stored Receipt, or a Void.
 
-        `payer` is the Certificate this tap showed, or None; a Request bound to a payer remembers its own. A Transfer that is truly the
-        payer's but cannot be accepted closes the Request and is voided, so that an honest payer gets its money back; `refusal`
-        then says why.
+        Raises `Refused`; nothing is credited then.
+
+        `payer` is the Certificate this tap showed, or None; a Request bound to a payer remembers its own. A Transfer
+        that is truly the payer's but cannot be accepted closes the Request and is voided, so that an honest payer gets
+        its money back; `refusal` then says why.
         """
         party = self._party
         self.refusal = 0
@@ -140,7 +155,7 @@ class Payee:
             raise Refused(UNKNOWN_REQUEST)
         return [effects.Answer(Void(transfer=transfer_hash).sign(party.sign).encode())]
 
-    def _credit(self, transfer, transfer_hash: bytes, payer) -> list:
+    def _credit(self, transfer: Transfer, transfer_hash: bytes, payer: Certificate | None) -> list:
         party = self._party
         purse = party.purse
         if payer is None or device_id(payer.key, party.sha256) != transfer.payer:
@@ -166,8 +181,11 @@ class Payee:
     def _credited(self) -> None:
         self.state = advance(REQUEST, self.state, "credit")
 
-    def _check_acceptable(self, transfer, payer) -> None:
-        """The rules for a Transfer whose signatures are right. Our own limits are not among them: they held when we asked."""
+    def _check_acceptable(self, transfer: Transfer, payer: Certificate) -> None:
+        """The rules for a Transfer whose signatures are right.
+
+        Our own limits are not among them: they held when we asked.
+        """
         party = self._party
         party.judge(payer)
         check_parties(payer, party.certificate, self.request.purpose)

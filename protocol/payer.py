@@ -1,18 +1,35 @@
 """The payer: from a Request to a committed Transfer, and how an in-doubt Transfer ends.
 
-The table is `states.DEBIT`. Rules: commit before answering; the same open Request is always answered with the byte-identical Transfer;
-a payer never takes money back on its own word, only a Receipt, a Void or its operator's Resolution closes a debit, once.
+The table is `states.DEBIT`. Rules: commit before answering; the same open Request is always answered with the
+byte-identical Transfer; a payer never takes money back on its own word, only a Receipt, a Void or its operator's
+Resolution closes a debit, once.
 """
 
 from protocol import effects, limits, records
 from protocol.errors import BAD_SIGNATURE, CONFIRM, LOT, NOT_FOR_THIS_DEVICE, UNKNOWN_TRANSFER, LocalError, Refused
-from protocol.objects import NO_HASH, PAID, REDEEM, VOID, Receipt, Resolution, Transfer, device_id
+from protocol.objects import (
+    NO_HASH,
+    PAID,
+    REDEEM,
+    VOID,
+    Certificate,
+    Receipt,
+    Request,
+    Resolution,
+    Transfer,
+    Void,
+    device_id,
+)
+from protocol.party import Party
 from protocol.states import DEBIT, IN_DOUBT, VOIDED, advance
 from protocol.trust import check_parties
 
 
 class Approval:
-    """What a person is asked to confirm, or has confirmed until `until` (Unix seconds): one Request, or the same payee and amount."""
+    """What a person is asked to confirm, or has confirmed until `until` (Unix seconds).
+
+    That is one Request, or another one with the same payee and amount.
+    """
 
     def __init__(self, request_hash: bytes, payee: bytes, amount: int):
         self.request_hash = request_hash
@@ -28,7 +45,7 @@ class Approval:
 class Payer:
     """Pays for one `Party`. `wanted` is the payment a person has been asked to confirm, if any."""
 
-    def __init__(self, party):
+    def __init__(self, party: Party):
         self._party = party
         self.wanted: Approval | None = None
         self._approval: Approval | None = None
@@ -43,13 +60,15 @@ class Payer:
     def decline(self) -> None:
         self.wanted = None
 
-    def pay(self, payee, request, payer_bound: bool, by_user: bool = False, settle_older: bool = True) -> list:
+    def pay(
+        self, payee: Certificate, request: Request, payer_bound: bool, by_user: bool = False, settle_older: bool = True
+    ) -> list:
         """Effects that answer a Request with a Transfer. Raises `Refused`; nothing is committed then.
 
-        `payee` is the payee's Certificate; `payer_bound` says that the Request names our Certificate too (we are the reader);
-        `by_user` that a person entered this payment here. A debit in doubt to the same payee is answered before anything is judged:
-        its stored bytes must come out whatever certificate, limit or clock changed since. With `settle_older` false the payee
-        has said that it cannot settle those.
+        `payee` is the payee's Certificate; `payer_bound` says that the Request names our Certificate too (we are the
+        reader); `by_user` that a person entered this payment here. A debit in doubt to the same payee is answered
+        before anything is judged: its stored bytes must come out whatever certificate, limit or clock changed since.
+        With `settle_older` false the payee has said that it cannot settle those.
         """
         party = self._party
         purse = party.purse
@@ -99,15 +118,21 @@ class Payer:
     def _use_approval(self) -> None:
         self._approval = None
 
-    def _check_limits(self, own, request) -> None:
+    def _check_limits(self, own: Certificate, request: Request) -> None:
         purse = self._party.purse
         if request.purpose == REDEEM:
-            limits.check_funds(purse, own, request.amount)  # the money ends in the owner's account: no limit protects anybody
+            # The money ends in the owner's account: no limit protects anybody.
+            limits.check_funds(purse, own, request.amount)
         else:
             limits.check_payment(purse, own, request.amount, self._party.clock())
 
-    def _confirmation(self, own, request, request_hash: bytes, payee_id: bytes, by_user: bool) -> int:
-        """The debit's flags. Raises `Refused(CONFIRM)` if a person must confirm first: asked only for a payee whose signature is right."""
+    def _confirmation(
+        self, own: Certificate, request: Request, request_hash: bytes, payee_id: bytes, by_user: bool
+    ) -> int:
+        """The debit's flags.
+
+        Raises `Refused(CONFIRM)` if a person must confirm first: asked only for a payee whose signature is right.
+        """
         purse = self._party.purse
         now = self._party.clock()
         if request.purpose == REDEEM:
@@ -121,8 +146,11 @@ class Payer:
             raise Refused(CONFIRM)
         return 0
 
-    def close(self, evidence) -> list:
-        """Effects of a Receipt, Void or Resolution. Evidence for a debit that is closed already changes nothing. Raises `Refused`."""
+    def close(self, evidence: Receipt | Void | Resolution) -> list:
+        """Effects of a Receipt, Void or Resolution. Evidence for a debit that is closed already changes nothing.
+
+        Raises `Refused`.
+        """
         party = self._party
         purse = party.purse
         debit = purse.debit_of(evidence.transfer)

@@ -1,13 +1,15 @@
-"""The purse: everything a device's journal says about its money, as plain values. A fold over records, and nothing else.
+"""The purse: everything a device's journal says about its money, as plain values.
 
-`apply` is the only way in. It is called for each record read at boot and for each record just committed, so that memory never says
-anything the journal does not. It trusts the journal (signatures were checked before the commit) but not its order: a record that does
-not continue the chain raises, and the device stops signing.
+A fold over records, and nothing else.
+
+`apply` is the only way in. It is called for each record read at boot and for each record just committed, so that memory
+never says anything the journal does not. It trusts the journal (signatures were checked before the commit) but not its
+order: a record that does not continue the chain raises, and the device stops signing.
 """
 
 from protocol import records
 from protocol.errors import LocalError
-from protocol.objects import NO_HASH, PAID, Certificate, Receipt, Transfer
+from protocol.objects import NO_HASH, PAID, Acknowledgement, Certificate, Receipt, Transfer
 
 
 class Debit:
@@ -23,8 +25,8 @@ class Debit:
 class Purse:
     """State of one device. `certificate` is None until the first installation. Amounts in minor units.
 
-    `balance` is what can be spent; `in_doubt` debits are already out of it and shown apart. `cumulative` is what was spent since the
-    installed base, voided or not: it never decreases on one base.
+    `balance` is what can be spent; `in_doubt` debits are already out of it and shown apart. `cumulative` is what was
+    spent since the installed base, voided or not: it never decreases on one base.
     """
 
     def __init__(self, public_key: bytes, sha256):
@@ -33,7 +35,7 @@ class Purse:
         self.head_hash = records.genesis(public_key, sha256)
         self.certificate: Certificate | None = None
         self.certificate_hash = NO_HASH
-        self.acknowledgement = None
+        self.acknowledgement: Acknowledgement | None = None
         self.balance = 0
         self.cumulative = 0
         self.unconfirmed = 0
@@ -41,7 +43,7 @@ class Purse:
         self.last_load = NO_HASH
         self.in_doubt: list[Debit] = []
         self.last_receipt: Receipt | None = None  # of the last credit, for the commonest re-tap
-        self.last_closing = None  # (transfer hash, outcome)
+        self.last_closing: tuple[bytes, int] | None = None  # (transfer hash, outcome)
 
     @property
     def in_doubt_sum(self) -> int:
@@ -76,7 +78,10 @@ class Purse:
         return None
 
     def replay(self, stored) -> None:
-        """Rebuild from the journal's records, oldest first. Records before the first installation among them only lengthen the chain."""
+        """Rebuild from the journal's records, oldest first.
+
+        Records before the first installation among them only lengthen the chain.
+        """
         for data in stored:
             record = records.decode(data)
             if self.certificate is None and self.head_seq == 0 and record.seq > 1:
@@ -91,7 +96,7 @@ class Purse:
         """Take one committed record. Raises `LocalError` or `DecodeError` if it does not continue this journal."""
         self._apply(records.decode(data))
 
-    def _apply(self, record) -> None:
+    def _apply(self, record: records.Record) -> None:
         if record.seq != self.head_seq + 1 or record.body.previous != self.head_hash:
             raise LocalError("record %d does not continue the chain" % record.seq)
         body = record.body
@@ -113,14 +118,14 @@ class Purse:
         self.head_seq = record.seq
         self.head_hash = record_hash
 
-    def _debit(self, record, transfer_hash: bytes) -> None:
+    def _debit(self, record: records.Record, transfer_hash: bytes) -> None:
         amount = record.transfer.amount
         self.balance -= amount
         self.cumulative = record.transfer.cumulative
         self.unconfirmed = 0 if record.flags & records.CONFIRMED else self.unconfirmed + amount
         self.in_doubt.append(Debit(record.transfer, transfer_hash, record.payee_key, record.flags))
 
-    def _close(self, body) -> None:
+    def _close(self, body: records.Closing) -> None:
         debit = self.debit_of(body.transfer)
         if debit is None:
             raise LocalError("closes no debit in doubt")
@@ -129,7 +134,7 @@ class Purse:
         self.in_doubt.remove(debit)
         self.last_closing = (body.transfer, body.outcome)
 
-    def _install(self, record) -> None:
+    def _install(self, record: records.Record) -> None:
         head = record.snapshot
         self.certificate = record.certificate
         self.certificate_hash = record.body.certificate

@@ -1,14 +1,16 @@
-"""Journal records: what a device commits, how they are chained, what the ledger reads back (docs/protocol.md, "Journal").
+"""Journal records: what a device commits, how they are chained, what the ledger reads back.
 
-A stored record is `seq (u32) || body || signature and attachments`. The body is what is hashed; it starts with type, version, seq and
-the hash of the record before it, so every record commits its device to one history. A debit's body is the signed Transfer, a credit's
-the signed Receipt: both sides' records are at once the objects they exchange.
+Source: docs/protocol.md, "Journal".
+
+A stored record is `seq (u32) || body || signature and attachments`. The body is what is hashed; it starts with type,
+version, seq and the hash of the record before it, so every record commits its device to one history. A debit's body is
+the signed Transfer, a credit's the signed Receipt: both sides' records are at once the objects they exchange.
 """
 
 from protocol.effects import Reserve
 from protocol.errors import DecodeError, LocalError
-from protocol.limits import MAX_IN_DOUBT
 from protocol.layout import Layout
+from protocol.limits import MAX_IN_DOUBT
 from protocol.objects import (
     HASH_BYTES,
     KEY_BYTES,
@@ -43,7 +45,13 @@ class Closing(Layout):
     """Body of a closing record: how an in-doubt Transfer of this device ended, and the hash of the evidence."""
 
     TYPE = 0x21
-    FIELDS = (("seq", 4), ("previous", -HASH_BYTES), ("transfer", -HASH_BYTES), ("outcome", 1), ("evidence", -HASH_BYTES))
+    FIELDS = (
+        ("seq", 4),
+        ("previous", -HASH_BYTES),
+        ("transfer", -HASH_BYTES),
+        ("outcome", 1),
+        ("evidence", -HASH_BYTES),
+    )
     seq: int
     previous: bytes
     transfer: bytes
@@ -66,7 +74,10 @@ class Installation(Layout):
 
 
 class SnapshotHead(Layout):
-    """The state at an installation, kept beside it (not hashed) so that earlier records may be dropped. In-doubt debits follow."""
+    """The state at an installation, kept beside it (not hashed) so that earlier records may be dropped.
+
+    In-doubt debits follow.
+    """
 
     TYPE = 0x23
     FIELDS = (
@@ -105,8 +116,11 @@ EVIDENCE = {Receipt.TYPE: Receipt, Void.TYPE: Void, Resolution.TYPE: Resolution}
 
 
 def reservation(in_doubt: int, n_bytes: int = 0, n_closings: int = 0) -> Reserve:
-    """Space for one record of `n_bytes` now and for everything already promised: the credit of an open Request, the closings of all debits
-    in doubt (and of `n_closings` new ones), and the installation that will free the journal again."""
+    """Space for one record of `n_bytes` now and for everything already promised.
+
+    Promised are the credit of an open Request, the closings of all debits in doubt (and of `n_closings` new ones), and
+    the installation that will free the journal again.
+    """
     closings = in_doubt + n_closings
     promised = CREDIT_RECORD_BYTES + closings * CLOSING_MAX_BYTES + INSTALLATION_MAX_BYTES
     return Reserve(closings + 3, n_bytes + promised)
@@ -149,7 +163,9 @@ def closing(body: Closing, evidence) -> bytes:
     return body.seq.to_bytes(4, "big") + body.body() + evidence.encode()
 
 
-def installation(body: Installation, certificate: Certificate, acknowledgement: Acknowledgement, head: SnapshotHead, debits: list) -> bytes:
+def installation(
+    body: Installation, certificate: Certificate, acknowledgement: Acknowledgement, head: SnapshotHead, debits: list
+) -> bytes:
     """`debits` are the in-doubt ones: (transfer, payee key, flags)."""
     parts = [body.seq.to_bytes(4, "big"), body.body(), certificate.encode(), acknowledgement.encode(), head.body()]
     for transfer, payee_key, flags in debits:
@@ -247,7 +263,10 @@ def genesis(public: bytes, sha256) -> bytes:
 
 
 def check_links(record: Record, sha256) -> None:
-    """The record's body must name what stands beside it: its load, its transfer, its evidence, its certificate. Raises `DecodeError`."""
+    """The record's body must name what stands beside it: its load, its transfer, its evidence, its certificate.
+
+    Raises `DecodeError`.
+    """
     body = record.body
     if isinstance(body, Receipt):
         good = body.transfer == sha256(record.transfer.body())

@@ -1,8 +1,10 @@
-"""The state machines as tables: what may follow what. An event that a table does not list is illegal: it raises and changes nothing.
+"""The state machines as tables: what may follow what.
 
-A payment is one DEBIT at its payer and one REQUEST at its payee; the two meet only through signed objects. The reader of a tap walks
-SALE (it is paid) or PAYMENT (it pays); a card has no tap state at all beyond its selected application, which is what makes every one of its
-commands safe to repeat.
+An event that a table does not list is illegal: it raises and changes nothing.
+
+A payment is one DEBIT at its payer and one REQUEST at its payee; the two meet only through signed objects. The reader
+of a tap walks SALE (it is paid) or PAYMENT (it pays); a card has no tap state at all beyond its selected application,
+which is what makes every one of its commands safe to repeat.
 """
 
 from protocol.errors import LocalError
@@ -36,7 +38,8 @@ REQUEST = {
     (None, "close"): None,
 }
 
-# The reader of a tap: (stage, event): next stage. Each stage but the last is one exchange with the card and is counted under its name.
+# The reader of a tap: (stage, event): next stage. Each stage but the last is one exchange with the card and is counted
+# under its name.
 DONE = "done"
 
 SALE = {

@@ -1,11 +1,14 @@
-"""The reader side of a tap, sans-IO: which command comes next, what a response means, how it ended. Tables: `states.SALE` and `states.PAYMENT`.
+"""The reader side of a tap, sans-IO: which command comes next, what a response means, how it ended.
+
+Tables: `states.SALE` and `states.PAYMENT`.
 
 The owner of the link does, until `command()` is None:
 
     link.send(tap.command()); tap.meanwhile(); tap.response(link.receive()); ...; tap.after()
 
-`exchanges` names every exchange that was made. When the link is gone or something is refused, `moved` tells a person where the money is.
-A tap is thrown away at its end; what must outlive it stands in the journal, in the payee's open Request, or in a `Payment`.
+`exchanges` names every exchange that was made. When the link is gone or something is refused, `moved` tells a person
+where the money is. A tap is thrown away at its end; what must outlive it stands in the journal, in the payee's open
+Request, or in a `Payment`.
 """
 
 from protocol import apdu
@@ -21,7 +24,11 @@ from protocol.errors import (
     RefusedByPeer,
 )
 from protocol.limits import MAX_IN_DOUBT
-from protocol.objects import OperatorCertificate, Receipt, Request, Transfer, Void, device_id
+from protocol.objects import Certificate, OperatorCertificate, Receipt, Request, Transfer, Void, device_id
+from protocol.party import Party
+from protocol.payee import Payee
+from protocol.payer import Payer
+from protocol.purse import Debit
 from protocol.states import DONE, PAYMENT, SALE, advance
 from protocol.trust import check_parties
 
@@ -32,16 +39,20 @@ TAP_AGAIN = "tap again"  # the other side may have committed: the same two devic
 
 
 class Tap:
-    """What a sale and a payment have in common: selecting the card, judging its Certificate, unknown operators."""
+    """What a sale and a payment have in common: selecting the card, judging its Certificate, unknown operators.
+
+    `perform(effects) -> bytes` does what a state machine of ours asks for.
+    """
 
     TABLE: dict = {}
 
-    def __init__(self, party, perform):
+    card: Certificate  # the card's, in every stage after "select"
+
+    def __init__(self, party: Party, perform):
         self._party = party
         self._perform = perform
         self.stage = "select"
         self.exchanges: list[str] = []
-        self.card = None  # the card's Certificate
         self.card_id = b""
         self.moved = NOT_PAID
 
@@ -53,15 +64,21 @@ class Tap:
         return self._command()
 
     def meanwhile(self) -> None:
-        """Work that fits while the card works: the signature of its Certificate. A bad one is refused when it matters."""
-        if self.card is not None:
+        """Work that fits while the card works: the signature of its Certificate.
+
+        A bad one is refused when it matters.
+        """
+        if self.stage != "select":
             try:
                 self._party.check_signature(self.card)
             except Refused:
                 pass
 
     def response(self, raw: bytes) -> None:
-        """Take the card's response. Raises `Refused` (`RefusedByPeer` if the card did) or `DecodeError`; the tap is over then."""
+        """Take the card's response.
+
+        Raises `Refused` (`RefusedByPeer` if the card did) or `DecodeError`; the tap is over then.
+        """
         self._HANDLERS[self.stage](self, raw)
 
     def after(self) -> None:
@@ -108,7 +125,7 @@ class Tap:
     def _known(self) -> None:
         self._go("known")
 
-    _HANDLERS = {"select": _selected, "operators": _got_operator}
+    _HANDLERS: dict = {"select": _selected, "operators": _got_operator}
 
 
 class SaleTap(Tap):
@@ -116,7 +133,7 @@ class SaleTap(Tap):
 
     TABLE = SALE
 
-    def __init__(self, party, perform, payee):
+    def __init__(self, party: Party, perform, payee: Payee):
         Tap.__init__(self, party, perform)
         self._payee = payee
         self._evidence = b""
@@ -176,7 +193,10 @@ class SaleTap(Tap):
 
 
 class Payment:
-    """What a person wants to pay, over as many taps as it takes: paid at most once. `transfer` is set when it is committed."""
+    """What a person wants to pay, over as many taps as it takes: paid at most once.
+
+    `transfer` is set when it is committed.
+    """
 
     def __init__(self, amount: int, purpose: int, reference: bytes):
         self.amount = amount
@@ -191,12 +211,14 @@ class PaymentTap(Tap):
 
     TABLE = PAYMENT
 
-    def __init__(self, party, perform, payer, payment: Payment):
+    _older: Debit  # in stage "settle older"
+    _outgoing: bytes  # the Transfer to hand over, in stages "settle older" and "transfer"
+
+    def __init__(self, party: Party, perform, payer: Payer, payment: Payment):
         Tap.__init__(self, party, perform)
         self._payer = payer
         self.payment = payment
-        self._older = None
-        self._evidence = None
+        self._evidence: Receipt | Void | None = None
         if payment.transfer is not None:
             if party.purse.debit_of(payment.transfer_hash) is None:
                 raise LocalError("this payment has ended")
@@ -207,10 +229,8 @@ class PaymentTap(Tap):
         if self.stage == "request":
             ask = payment.amount.to_bytes(4, "big") + bytes((payment.purpose,)) + payment.reference
             return apdu.command(apdu.REQUEST, self._party.certificate.encode() + ask)
-        if self.stage == "transfer":
-            return apdu.command(apdu.TRANSFER, payment.transfer.encode())
-        if self.stage == "settle older":
-            return apdu.command(apdu.TRANSFER, self._older.transfer.encode())
+        if self.stage in ("transfer", "settle older"):
+            return apdu.command(apdu.TRANSFER, self._outgoing)
         return Tap._command(self)
 
     def _check_card(self):
@@ -221,8 +241,11 @@ class PaymentTap(Tap):
 
     def _known(self):
         purse = self._party.purse
-        self._older = purse.debit_of(self.payment.transfer_hash) or purse.debit_to(self.card_id)
-        self._go("older transfer" if self._older else "known")
+        older = purse.debit_of(self.payment.transfer_hash) or purse.debit_to(self.card_id)
+        if older:
+            self._older = older
+            self._outgoing = older.transfer.encode()
+        self._go("older transfer" if older else "known")
 
     def _is_mine(self) -> bool:
         return self._older.hash == self.payment.transfer_hash
@@ -263,7 +286,8 @@ class PaymentTap(Tap):
         if not same or request.reference != payment.reference:
             raise Refused(MISMATCH)
         wanted = self._payer.pay(self.card, request, True, by_user=True, settle_older=False)
-        payment.transfer = Transfer.decode(self._perform(wanted))
+        self._outgoing = self._perform(wanted)
+        payment.transfer = Transfer.decode(self._outgoing)
         payment.transfer_hash = self._party.sha256(payment.transfer.body())
         self.moved = TAP_AGAIN
         self._go("committed")
@@ -276,7 +300,10 @@ class PaymentTap(Tap):
         self._go("answered")
 
     def after(self):
-        """Check the Receipt or Void and close the debit: only now is it known how the payment ended. Raises `Refused`."""
+        """Check the Receipt or Void and close the debit: only now is it known how the payment ended.
+
+        Raises `Refused`.
+        """
         evidence, self._evidence = self._evidence, None
         if evidence is None:
             return
@@ -287,5 +314,5 @@ class PaymentTap(Tap):
     _HANDLERS.update({"settle older": _settled, "request": _asked, "transfer": _answered})
 
 
-def _decode_evidence(data: bytes):
+def _decode_evidence(data: bytes) -> Receipt | Void:
     return (Receipt if data[:1] == bytes((Receipt.TYPE,)) else Void).decode(data)

@@ -1,7 +1,7 @@
 """Whom a device believes: root keys, operators' certificates, revocations; and the rules a certificate is judged by.
 
-Judging (operator known, currency, validity, revocation) is cheap and happens when a card shows its Certificate, before money is asked for;
-checking the signature is dear and is done while the other side works. Neither moves money.
+Judging (operator known, currency, validity, revocation) is cheap and happens when a card shows its Certificate, before
+money is asked for; checking the signature is dear and is done while the other side works. Neither moves money.
 
 Time is a lower bound: it can show that something has expired, never that it is not valid yet.
 """
@@ -47,7 +47,10 @@ PARTIES = {
 
 
 def check_parties(payer: Certificate, payee: Certificate, purpose: int) -> None:
-    """Roles must fit the purpose; nobody pays itself; redeeming is with one's own operator. Raises `Refused(WRONG_PARTY)`."""
+    """Roles must fit the purpose; nobody pays itself; redeeming is with one's own operator.
+
+    Raises `Refused(WRONG_PARTY)`.
+    """
     payers, payees = PARTIES[purpose]
     good = payer.role in payers and payee.role in payees and payer.key != payee.key
     if not good or (purpose == REDEEM and payer.operator != payee.operator):

@@ -1,14 +1,18 @@
-"""The loop of a device: keys, the host's link, the radio, the screen. What wallet and terminal do differently is a table (`Mode`).
+"""The loop of a device: keys, the host's link, the radio, the screen.
 
-One thing at a time: a host's command, a tap and a key never interleave. While nobody asks for anything the device is a card.
+What wallet and terminal do differently is a table (`Mode`).
+
+One thing at a time: a host's command, a tap and a key never interleave. While nobody asks for anything the device is a
+card.
 """
 
 import gc
 
+from micropython import const
+
 from apps.collect import ENDED, WAITING, Collection
 from apps.link import HostLink
 from drivers.errors import DriverError
-from micropython import const
 from ports.errors import UartClosed
 from protocol import card as cards
 from protocol.errors import Refused
@@ -67,13 +71,15 @@ class App:
 
     def step(self) -> None:
         """One turn: wait for something to happen, then handle it."""
-        self._device.port.wait(self._uarts, 0 if self._collection else _IDLE_MS)
+        # Between two taps there is nothing to wait for: until the radio listens again, nobody can pay us.
+        busy = self._collection or not (self._listening or self._radio_down_since)
+        self._device.port.wait(self._uarts, 0 if busy else _IDLE_MS)
         if self._link.poll():
             self._after_host()
-        if self._keypad:
+        key = self._keypad.read_key() if self._keypad else None
+        while key:
+            self._press(key)
             key = self._keypad.read_key()
-            if key:
-                self._press(key)
         try:
             self._radio()
         except DriverError:
@@ -87,12 +93,11 @@ class App:
     def _press(self, key: str) -> None:
         if self._collection:
             if key == BACK:
-                self._collection.cancel()
-                self._end_collection()
+                self._cancel(self._collection)
         elif self._device.payer and self._device.payer.wanted:
             self._answer_confirmation(key)
         elif self._mode:
-            self._type(key)
+            self._type(self._mode, key)
         elif self._usable():
             self._choose(key)
 
@@ -107,7 +112,7 @@ class App:
                 return
         if "1" <= key <= "9":
             self._begin(self._modes[0])
-            self._type(key)
+            self._type(self._modes[0], key)
         elif self._shown_since:
             self._go_idle()
 
@@ -117,14 +122,14 @@ class App:
         self._amount = 0
         self._screens.entry(mode.name, 0)
 
-    def _type(self, key: str) -> None:
+    def _type(self, mode: Mode, key: str) -> None:
         if key == BACK and not self._amount:
             self._go_idle()
         elif key == OK and self._amount:
-            self._collect()
+            self._collect(mode)
         else:
             self._amount = type_digit(self._amount, key)
-            self._screens.entry(self._mode.name, self._amount)
+            self._screens.entry(mode.name, self._amount)
 
     def _answer_confirmation(self, key: str) -> None:
         payer = self._device.payer
@@ -139,8 +144,8 @@ class App:
 
     # --- as a reader
 
-    def _collect(self) -> None:
-        mode, self._mode = self._mode, None
+    def _collect(self, mode: Mode) -> None:
+        self._mode = None
         self._listening = False
         last = self._device.party.purse.last_receipt
         # A refund names the sale it returns, when that was the last one.
@@ -154,20 +159,24 @@ class App:
         self._mode_name = mode.name
         self._screens.present(mode.name, self._amount)
 
-    def _step_collection(self) -> None:
-        happened = self._collection.step()
+    def _step(self, collection: Collection) -> None:
+        happened = collection.step()
         if happened == WAITING:
             self._device.port.wait(self._uarts, _IDLE_MS)
             return
         if happened == ENDED:
-            self._end_collection()
+            self._end(collection)
         else:
-            self._screens.again(self._mode_name, self._collection)
+            self._screens.again(self._mode_name, collection)
             self._beep(False)
         gc.collect()
 
-    def _end_collection(self) -> None:
-        collection, self._collection = self._collection, None
+    def _cancel(self, collection: Collection) -> None:
+        collection.cancel()
+        self._end(collection)
+
+    def _end(self, collection: Collection) -> None:
+        self._collection = None
         self._screens.ended(collection)
         self._result(collection.moved == PAID)
 
@@ -175,7 +184,7 @@ class App:
 
     def _radio(self) -> None:
         if self._collection:
-            self._step_collection()
+            self._step(self._collection)
             return
         if self._radio_down_since:
             if self._device.port.ticks_diff(self._device.port.ticks_ms(), self._radio_down_since) < _RADIO_RETRY_MS:
@@ -230,8 +239,7 @@ class App:
         self._listening = False
         self._radio_down_since = self._device.port.ticks_ms() or 1
         if self._collection:
-            self._collection.cancel()
-            self._end_collection()
+            self._cancel(self._collection)
 
     # --- screen
 

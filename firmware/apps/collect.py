@@ -1,17 +1,18 @@
-"""A tap in which we are the reader: a sale, a refund, a payment to another wallet. From the typed amount to how it ended.
+"""A tap in which we are the reader (sale, refund, payment to another wallet), from the typed amount to the result.
 
-One `Collection` lives from OK to the result, over as many taps as it takes. It asks once (one Request, or one Payment), so that
-tapping again heals what was torn and never pays twice.
+One `Collection` lives from OK to the result, over as many taps as it takes. It asks once (one Request, or one
+Payment), so that tapping again heals what was torn and never pays twice.
 """
 
-from drivers.errors import CardGone
 from micropython import const
+
+from drivers.errors import CardGone
 from protocol.errors import NOT_FOUND, DecodeError, Refused, RefusedByPeer
 from protocol.states import CLOSED, CREDITED, DONE
-from protocol.tap import NOT_PAID, PAID, Payment, PaymentTap, SaleTap
+from protocol.tap import NOT_PAID, PAID, TAP_AGAIN, Payment, PaymentTap, SaleTap
 
 _PATIENCE_MS = const(120_000)  # a request nobody taps is closed after two minutes
-_EMPTY_MS = const(100)  # a card in the field answers within a few milliseconds: after so long without one it was taken away
+_EMPTY_MS = const(100)  # a card in the field answers within a few milliseconds: after so long it was taken away
 
 # What `step` says
 WAITING = "waiting"
@@ -22,7 +23,9 @@ ENDED = "ended"
 class Collection:
     """`device`, the radio, what is wanted. `pays` says that the money leaves us.
 
-    `moved` tells where the money is (protocol.tap), `cause` why the last tap ended early (0: the card left), `by_peer` who refused.
+    `moved` tells where the money is (protocol.tap), `cause` why the last tap ended early (0: the card left), `by_peer`
+    who refused, `left_open` that it was stopped while the card may have a payment to us in doubt, which we never
+    credit now.
     """
 
     def __init__(self, device, nfc, pays: bool, purpose: int, amount: int, reference: bytes):
@@ -33,6 +36,7 @@ class Collection:
         self.moved = NOT_PAID
         self.cause = 0
         self.by_peer = False
+        self.left_open = False
         self.exchanges: list[str] = []
         self.ended = False
         self._same_card = False  # the card of the last tap may still lie there: nobody asked for another tap
@@ -66,12 +70,13 @@ class Collection:
         return ENDED if self.ended else TAPPED
 
     def cancel(self) -> None:
-        """Stop asking. A Request is closed here, so that nothing of it can be credited later; a committed payment stays in doubt."""
+        """Stop asking. A Request is closed: nothing of it can be credited later. A committed payment stays in doubt."""
         self._nfc.stop()
         self.ended = True
         if not self.pays:
             payee = self._device.payee
             payee.close()
+            self.left_open = self.moved == TAP_AGAIN
             self.moved = PAID if payee.state == CREDITED else NOT_PAID
 
     def _tap(self) -> None:

@@ -1,13 +1,15 @@
-"""The device: journal, settings, key and the protocol's state machines put together. One object, passed to whoever needs it.
+"""The device: journal, settings, key and the protocol's state machines in one object, passed to whoever needs it.
 
-Owns the order of starting and what happens when storage fails: a device whose journal or settings cannot be read, or whose write failed,
-is out of service. It answers questions but signs nothing until it is started again; nothing is ever wiped.
+Owns the order of starting and what happens when storage fails: a device whose journal or settings cannot be read, or
+whose write failed, is out of service. It answers questions but signs nothing until it is started again; nothing is ever
+wiped.
 """
 
-from crypto.ed25519 import SigningKey, verify
 from hashlib import sha256 as _sha256
 
 from micropython import const
+
+from crypto.ed25519 import SigningKey, verify
 from ports.errors import PortError
 from protocol import apdu, effects, management, records
 from protocol.errors import NOT_PERSONALISED, SERVICE, LocalError, ProtocolError, Refused
@@ -25,7 +27,8 @@ _SEED = "seed"
 _REQUEST_LIMIT = "requests"
 _SEED_BYTES = const(32)
 _U32 = const(0xFFFFFFFF)
-# Offsets in a stored credit record: seq, then the Receipt's type, version, seq and previous hash come before the Transfer's hash.
+# Offsets in a stored credit record: the Transfer's hash comes after the record's seq and the Receipt's type, version,
+# seq and previous hash.
 _RECEIPT_AT = const(4)
 _TRANSFER_HASH_AT = const(42)
 
@@ -35,7 +38,7 @@ def sha256(data: bytes) -> bytes:
 
 
 class Clock:
-    """A lower bound of the time in Unix seconds: the latest the device's operator said, plus what has passed here since."""
+    """A lower bound of the time in Unix seconds: the latest that the device's operator said, plus what passed since."""
 
     def __init__(self, port):
         self._port = port
@@ -72,7 +75,6 @@ class Device:
         self.payee: Payee | None = None
         self._crypto_us = 0
         self._storage_us = 0
-        self._key: SigningKey | None = None
         try:
             self._settings = Settings(port.data_path("settings"))
             self._journal = Journal(port.open_flash(flash_spec))
@@ -101,35 +103,34 @@ class Device:
 
     @property
     def certificate(self):
-        if self.party is None:
-            raise Refused(NOT_PERSONALISED)
-        return self.party.certificate
+        return self._started_party().certificate
 
     @property
     def order_number(self) -> int:
         return int.from_bytes(self._settings.get(management.ORDER_NUMBER) or b"", "big") if not self.fault else 0
 
     def perform(self, wanted: list) -> bytes:
-        """Do what a state machine asked for. A failed write leaves the device out of service until it is started again."""
+        """Do what a state machine asked for. After a failed write the device is out of service until it restarts."""
+        purse = self._started_party().purse
         started = self.port.ticks_us()
         try:
-            answer = effects.perform(wanted, self._journal, self._settings, self.party.purse)
+            answer = effects.perform(wanted, self._journal, self._settings, purse)
         except (StorageError, PortError, LocalError, OSError) as error:
             self._fail(error)
             raise Refused(SERVICE)
         finally:
             self._storage_us += self.port.ticks_diff(self.port.ticks_us(), started)
-        if self.party.purse.acknowledgement:
-            self.clock.hear(self.party.purse.acknowledgement.time)
+        if purse.acknowledgement:
+            self.clock.hear(purse.acknowledgement.time)
         return answer
 
     def generate_key(self) -> bytes:
-        """Make the key if there is none; its public half. It can be asked for until the first certificate, and after."""
+        """The key's public half; makes the key if there is none. Can be asked for at any time, certificate or not."""
         if self.party is None:
             seed = self.port.key_bytes(_SEED_BYTES)
             self._settings.put(**{_SEED: seed})
             self._use_key(seed)
-        return self.party.public_key
+        return self._started_party().public_key
 
     def reload_trust(self) -> None:
         """Believe what the settings say, after personalisation."""
@@ -140,7 +141,7 @@ class Device:
             listed = self._settings.get(management.REVOKED_LIST)
             if listed:
                 trust.install_revocations(Revocations.decode(listed))
-            self.party.trust = trust
+            self._started_party().trust = trust
 
     def record(self, seq: int) -> bytes | None:
         if not self._journal.first_seq <= seq <= self._journal.head_seq:
@@ -164,14 +165,24 @@ class Device:
 
     # --- inside
 
+    def _started_party(self) -> Party:
+        """Raises `Refused(NOT_PERSONALISED)` before there is a key."""
+        if self.party is None:
+            raise Refused(NOT_PERSONALISED)
+        return self.party
+
     def _use_key(self, seed: bytes) -> None:
-        self._key = SigningKey(seed)
-        public = self._key.public
+        key = SigningKey(seed)
+        public = key.public
         purse = Purse(public, sha256)
         purse.replay(self._journal.records(self._journal.first_seq))
         if purse.acknowledgement:
             self.clock.hear(purse.acknowledgement.time)
-        self.party = Party(public, purse, None, sha256, self._sign, self._verify, self.clock.now, self._alive)
+
+        def sign(message: bytes) -> bytes:
+            return self._sign(key, message)
+
+        self.party = Party(public, purse, None, sha256, sign, self._verify, self.clock.now, self._alive)
         limit = int.from_bytes(self._settings.get(_REQUEST_LIMIT) or b"\x00\x00\x00\x01", "big")
         self.payer = Payer(self.party)
         self.payee = Payee(self.party, RequestNumbers(limit, self._save_request_limit), self._find_receipt)
@@ -182,15 +193,17 @@ class Device:
 
     def _find_receipt(self, transfer_hash: bytes) -> Receipt | None:
         for stored in self._journal.records(self._journal.first_seq):
-            if stored[_RECEIPT_AT] == Receipt.TYPE and stored[_TRANSFER_HASH_AT : _TRANSFER_HASH_AT + 32] == transfer_hash:
+            if stored[_RECEIPT_AT] != Receipt.TYPE:
+                continue
+            if stored[_TRANSFER_HASH_AT : _TRANSFER_HASH_AT + 32] == transfer_hash:
                 return records.decode(stored).receipt
         return None
 
-    def _sign(self, message: bytes) -> bytes:
+    def _sign(self, key: SigningKey, message: bytes) -> bytes:
         if self.fault:
             raise Refused(SERVICE)
         started = self.port.ticks_us()
-        signature = self._key.sign(message)
+        signature = key.sign(message)
         self._crypto_us += self.port.ticks_diff(self.port.ticks_us(), started)
         return signature
 

@@ -1,4 +1,4 @@
-"""Builds the device that `board.py` describes and runs its application. The only place that looks at the whole board."""
+"""Builds the device that `board.py` describes and runs its application. Nothing else looks at the whole board."""
 
 import board
 from apps.app import App

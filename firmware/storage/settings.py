@@ -90,7 +90,7 @@ class Settings:
                 self._generation, self._values = copy
         if self._generation:
             whole = _encode(self._generation, self._values)
-            for path, data in zip(self._paths, contents):  # noqa: B905  (MicroPython's zip knows no `strict`)
+            for path, data in zip(self._paths, contents):
                 if data != whole:
                     _write(path, whole)
 

@@ -1,4 +1,7 @@
-"""The words for every cause, as a person with a device in the hand needs them: what is wrong and what to do. Two lines of 16 characters."""
+"""The words for every cause, as a person with a device in the hand needs them: what is wrong and what to do.
+
+Two lines of 16 characters each.
+"""
 
 from protocol import errors
 
@@ -13,22 +16,22 @@ _LINES = {
     errors.REVOKED: ("Blocked by bank", "do not accept"),
     errors.EXPIRED: ("Expired", "sync first"),
     errors.OTHER_CURRENCY: ("Other currency", ""),
-    errors.WRONG_PARTY: ("Wrong device", "for this payment"),
+    errors.WRONG_PARTY: ("Wrong device", "for this"),
     errors.OVER_PAYMENT_LIMIT: ("Too much for", "one payment"),
     errors.OVER_SUM_LIMIT: ("Limit reached", "sync first"),
     errors.TOO_MANY_RECORDS: ("Too often", "sync first"),
-    errors.TOO_LONG_OFFLINE: ("Too long offline", "sync first"),
-    errors.INSUFFICIENT_BALANCE: ("Not enough money", ""),
+    errors.TOO_LONG_OFFLINE: ("Offline too", "long, so sync"),
+    errors.INSUFFICIENT_BALANCE: ("Not enough", "money"),
     errors.BALANCE_LIMIT: ("Purse would be", "too full"),
     errors.IN_DOUBT_FULL: ("Too many in", "doubt: sync"),
     errors.CONFIRM: ("Confirm on the", "wallet + re-tap"),
     errors.REQUEST_OPEN: ("Device is busy", "finish there"),
     errors.ASK_LEDGER: ("Too long ago", "sync to settle"),
-    errors.LOT: ("Money with rules", "not supported"),
+    errors.LOT: ("Rules on money", "not supported"),
     errors.RETIRED: ("Device retired", "see your bank"),
     errors.REVOCATIONS_MISSING: ("Sync again", ""),
 }
-REMOVED = ("Card was removed", "tap again")
+REMOVED = ("Card removed", "tap again")
 
 
 def explain(cause: int) -> list[str]:

@@ -1,4 +1,7 @@
-"""What each situation looks like. Owns words and layout; decides nothing. Every outcome says where the money is and what to do."""
+"""What each situation looks like. Owns words and layout; decides nothing.
+
+Every outcome says where the money is and what to do.
+"""
 
 from binascii import hexlify
 
@@ -40,7 +43,7 @@ class Screens:
     def again(self, what: str, collection) -> None:
         """A tap ended early and another is wanted."""
         if collection.moved == TAP_AGAIN:
-            lines = ["Same card, please" if collection.cause == 0 else explain(collection.cause)[0]]
+            lines = ["same card again" if collection.cause == 0 else explain(collection.cause)[0]]
             self._screen.show_outcome(False, "TAP AGAIN", self.money(collection.amount), lines)
         else:
             self._screen.show_outcome(False, "NOT PAID", "", explain(collection.cause) + ["* = stop"])
@@ -50,7 +53,9 @@ class Screens:
         if collection.moved == PAID:
             self._screen.show_outcome(True, "PAID" if collection.pays else "RECEIVED", amount, ["thank you"])
         elif collection.moved == TAP_AGAIN:
-            self._screen.show_outcome(False, "IN DOUBT", amount, ["tap again / sync"])
+            self._screen.show_outcome(False, "IN DOUBT", amount, ["tap again, sync"])
+        elif collection.left_open:
+            self._screen.show_outcome(False, "NOT PAID", "", ["Card in doubt?", "Tap or sync it:", "money returns"])
         else:
             self.not_paid(collection.cause)
 

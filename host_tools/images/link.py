@@ -1,69 +1,95 @@
 """Makes one module out of a package's modules, for devices: each name then stands once instead of once per module.
 
-Sources are written for readers, in many small modules; a `.mpy` carries its own table of every name it mentions, and those tables were a
-third of the firmware. Linking changes no name a caller sees (`from protocol.tap import PAID` becomes `from protocol import PAID`);
-only top-level names that something else in the package is called too get their module's name in front. What cannot be linked safely, because a
-local variable hides a name that has to change, is an error of the build, never a guess.
+Sources are written for readers, in many small modules; a `.mpy` carries its own table of every name it mentions, and
+those tables were a third of the firmware. Linking changes no name a caller sees: `from protocol.tap import PAID`
+becomes `from protocol import PAID`. A top-level name that means something else somewhere in the package gets its
+module's name in front. What cannot be linked safely is an error of the build (`names.NamesError`), never a guess.
 """
 
 import ast
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable
 
-from host_tools.images.constants import Modules
+from host_tools.images.names import Modules, Names, NamesError, imported_from, package_of, read_names
 
-
-class LinkError(Exception):
-    """Names are in each other's way; the message says which and where."""
+Final = dict[str, dict[str, str]]  # by module of a linked package, what each of its names is called in the end
 
 
-def link_packages(modules: Modules, packages: tuple[str, ...]) -> Modules:
-    """`modules` by dotted name, with each of `packages` replaced by a single module of that name."""
-    linked = {name: module for name, module in modules.items() if _package(name, packages) is None}
-    final = _final_names(modules, packages)
+def link_packages(modules: Modules, packages: Collection[str]) -> Modules:
+    """`modules` with each of `packages` replaced by a single module of that name; the given ones are rewritten.
+
+    Raises `NamesError`.
+    """
+    names = read_names(modules, packages)
+    final: Final = {}
     for package in packages:
-        body: list[ast.stmt] = []
-        for name in _in_order([name for name in modules if _package(name, packages) == package], modules):
-            _Renamer(name, modules[name], package, packages, final).visit(modules[name])
-            body.extend(modules[name].body)
-        linked[package] = ast.Module(_without_docstrings(body), [])
-    for name in linked:
-        if name not in packages:
-            _Renamer(name, linked[name], None, packages, final).visit(linked[name])
-        ast.fix_missing_locations(linked[name])
+        inside = {name: names[name] for name in modules if package_of(name, packages) == package}
+        _refuse_clashing_imports(inside, packages)
+        final |= _final_names(inside, packages)
+    for name, module in modules.items():
+        _Rewriter(name, modules, packages, names[name], final).visit(module)
+    linked = {name: module for name, module in modules.items() if package_of(name, packages) is None}
+    for package in packages:
+        parts = {name: names[name] for name in modules if package_of(name, packages) == package}
+        if parts:
+            body = [node for name in _in_order(parts) for node in modules[name].body if not isinstance(node, ast.Expr)]
+            linked[package] = ast.fix_missing_locations(ast.Module(_imports_first(body), []))
+    _in_order(read_names(linked, packages=()))  # packages that import each other could not be loaded any more
     return linked
 
 
-def _package(name: str, packages: tuple[str, ...]) -> str | None:
-    head = name.split(".")[0]
-    return head if head in packages else None
+def _refuse_clashing_imports(inside: dict[str, Names], packages: Collection[str]) -> None:
+    meanings: dict[str, tuple[str, str | None]] = {}
+    for name, names in inside.items():
+        for local, meaning in _outer_imports(name, names, packages).items():
+            if meanings.setdefault(local, meaning) != meaning:
+                raise NamesError(
+                    f"{name}: imports as {local!r} what another module of the package does not; rename one"
+                )
+            if any(local in other.private for other in inside.values() if local not in other.imported):
+                raise NamesError(f"{name}: imports {local!r}, which another module of the package means otherwise")
 
 
-def _top_level_names(module: ast.Module) -> list[str]:
-    names = []
-    for statement in module.body:
-        if isinstance(statement, ast.FunctionDef | ast.ClassDef):
-            names.append(statement.name)
-        elif isinstance(statement, ast.Assign):
-            names += [target.id for target in statement.targets if isinstance(target, ast.Name)]
-        elif isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
-            names.append(statement.target.id)
-    return list(dict.fromkeys(names))
+def _outer_imports(name: str, names: Names, packages: Collection[str]) -> dict[str, tuple[str, str | None]]:
+    """What a module imports from outside its package: that stays, as an import of the linked module."""
+    own = package_of(name, packages)
+    return {local: what for local, what in names.imported.items() if package_of(what[0], packages) != own}
 
 
-def _final_names(modules: Modules, packages: tuple[str, ...]) -> dict[str, dict[str, str]]:
-    """By module, what each of its top-level names is called in the linked package."""
-    final: dict[str, dict[str, str]] = {}
-    for package in packages:
-        own = {name: _top_level_names(module) for name, module in modules.items() if _package(name, packages) == package}
-        counts = Counter(top for names in own.values() for top in names)
-        inside = {name: {bound for scope in _scopes(modules[name]) for bound in _bound_inside(scope)} for name in own}
-        for name, names in own.items():
-            # `apdu.refusal` becomes a bare name, which a local variable of another module would hide.
-            hidden = set().union(*(bound for other, bound in inside.items() if other != name))
-            stem = name.rpartition(".")[2]
-            final[name] = {top: _prefixed(stem, top) if counts[top] > 1 or top in hidden else top for top in names}
+def _final_names(inside: dict[str, Names], packages: Collection[str]) -> Final:
+    final: Final = {}
+    for name, names in inside.items():
+        stem = name.rpartition(".")[2]
+        # A bare name must mean the same in the whole package: `apdu.refusal` becomes `refusal`, which a local variable
+        # of another module would hide, and a function called `open` would take the place of everyone's built-in.
+        taken: set[str] = set()
+        for other, theirs in inside.items():
+            if other != name:
+                taken |= theirs.private | set(theirs.defined) | set(_outer_imports(other, theirs, packages))
+        final[name] = {top: _prefixed(stem, top) if top in taken else top for top in names.defined}
+        ends = set(final[name].values())
+        clash = (ends & taken) | ((ends - set(names.defined)) & (names.private | set(names.imported)))
+        if clash:
+            raise NamesError(f"{name}: {min(clash)!r} is taken in the package; rename one")
+    ends = [end for table in final.values() for end in table.values()]
+    for end in ends:
+        if ends.count(end) > 1:
+            raise NamesError(f"{end!r} would stand twice in one package; rename one")
     return final
+
+
+def _imports_first(body: list[ast.stmt]) -> list[ast.stmt]:
+    """`body` with every import once."""
+    imports: list[ast.Import | ast.ImportFrom] = []
+    sources: dict[str, list[ast.alias]] = {}
+    for node in body:
+        if isinstance(node, ast.Import):
+            if ast.unparse(node) not in map(ast.unparse, imports):
+                imports.append(node)
+        elif isinstance(node, ast.ImportFrom):
+            aliases = sources.setdefault(node.module or "", [])
+            aliases += [new for new in node.names if ast.unparse(new) not in map(ast.unparse, aliases)]
+    imports += [ast.ImportFrom(source, aliases, 0) for source, aliases in sources.items()]
+    return [*imports, *(node for node in body if not isinstance(node, ast.Import | ast.ImportFrom))]
 
 
 def _prefixed(stem: str, name: str) -> str:
@@ -71,125 +97,88 @@ def _prefixed(stem: str, name: str) -> str:
     return f"_{stem}{name}" if name.startswith("_") else f"{stem}_{name}"
 
 
-def _in_order(names: list[str], modules: Modules) -> list[str]:
+def _in_order(names: dict[str, Names]) -> list[str]:
     """Modules after those they import at the top level."""
     ordered: list[str] = []
 
     def place(name: str, path: tuple[str, ...]) -> None:
         if name in path:
-            raise LinkError(f"{name} imports itself by way of {' and '.join(path)}")
-        if name in ordered:
-            return
-        for statement in modules[name].body:
-            if isinstance(statement, ast.ImportFrom):
-                whole = [f"{statement.module}.{alias.name}" for alias in statement.names]
-                for needed in [statement.module or "", *whole]:
-                    if needed in names and needed != name:
-                        place(needed, (*path, name))
-        ordered.append(name)
+            raise NamesError(f"{name} imports itself by way of {' and '.join(path)}")
+        if name not in ordered:
+            for source, _ in names[name].imported.values():
+                if source in names:
+                    place(source, (*path, name))
+            ordered.append(name)
 
     for name in names:
         place(name, ())
     return ordered
 
 
-def _without_docstrings(body: list[ast.stmt]) -> list[ast.stmt]:
-    return [node for node in body if not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))]
+class _Rewriter(ast.NodeTransformer):
+    """Gives one module's names their final form and leads its imports of linked packages to the linked modules."""
 
-
-def _scopes(module: ast.Module) -> list[ast.FunctionDef | ast.ClassDef]:
-    return [node for node in ast.walk(module) if isinstance(node, ast.FunctionDef | ast.ClassDef)]
-
-
-def _bound_inside(scope: ast.FunctionDef | ast.ClassDef) -> Iterator[str]:
-    """What a function or class binds in itself. Methods count only where the class's own body mentions them: nobody else sees them bare."""
-    for node in ast.walk(scope):
-        if isinstance(node, ast.arg):
-            yield node.arg
-        elif isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
-            yield node.id
-        elif isinstance(node, ast.ExceptHandler) and node.name:
-            yield node.name
-        elif isinstance(node, ast.Import | ast.ImportFrom):
-            yield from (alias.asname or alias.name for alias in node.names)
-    if isinstance(scope, ast.ClassDef):
-        values = [node.value for node in scope.body if isinstance(node, ast.Assign)]
-        mentioned = {name.id for value in values for name in ast.walk(value) if isinstance(name, ast.Name)}
-        yield from (node.name for node in scope.body if isinstance(node, ast.FunctionDef) and node.name in mentioned)
-
-
-class _Renamer(ast.NodeTransformer):
-    """Takes one module's imports of linked packages apart and gives names their final form. `package`: the one it is linked into."""
-
-    def __init__(
-        self, name: str, module: ast.Module, package: str | None, packages: tuple[str, ...], final: dict[str, dict[str, str]]
-    ) -> None:
+    def __init__(self, name: str, modules: Modules, packages: Collection[str], names: Names, final: Final) -> None:
         self._name = name
-        self._package = package
+        self._modules = modules
+        self._package = package_of(name, packages)
         self._packages = packages
         self._final = final
-        self._names = {top: end for top, end in final.get(name, {}).items() if top != end} if package else {}
-        self._aliases: dict[str, str] = {}  # local name of a whole module: its dotted name
-        for node in ast.walk(module):
-            if isinstance(node, ast.ImportFrom):
-                self._learn(node)
-        self._refuse_hidden(module)
+        self._top = list(modules[name].body)
+        own = final.get(name, {})
+        inside = names.imported.items() - _outer_imports(name, names, packages).items() if self._package else ()
+        bare = {local: final[source][what] for local, (source, what) in inside if what is not None}
+        self._names = {local: end for local, end in (own | bare).items() if local != end}
+        self._aliases = {
+            local: source for local, (source, what) in names.imported.items() if what is None and source in final
+        }
+        self._refuse((set(self._names) | set(self._aliases)) & names.private)
+        self._refuse(set(self._aliases) & set(names.defined))
 
-    def _learn(self, node: ast.ImportFrom) -> None:
-        source = node.module or ""
-        for alias in node.names:
-            local = alias.asname or alias.name
-            if f"{source}.{alias.name}" in self._final:
-                self._aliases[local] = f"{source}.{alias.name}"
-            elif source in self._final and self._package == source.split(".")[0]:
-                end = self._final[source][alias.name]
-                if local != end:
-                    self._names[local] = end
-
-    def _refuse_hidden(self, module: ast.Module) -> None:
-        """Nothing inside a function or a class may bind a name that has to change."""
-        changing = set(self._names) | set(self._aliases)
-        for scope in _scopes(module):
-            hidden = changing & set(_bound_inside(scope))
-            if hidden:
-                raise LinkError(
-                    f"{self._name}, line {scope.lineno}: {sorted(hidden)[0]!r} means one thing here and another at the top level; rename one"
-                )
+    def _refuse(self, hidden: Iterable[str]) -> None:
+        for name in sorted(hidden):
+            raise NamesError(
+                f"{self._name}: {name!r} means one thing at the top level and another elsewhere; rename one"
+            )
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> list[ast.stmt] | ast.stmt | None:
-        source = node.module or ""
-        head = source.split(".")[0]
-        if head not in self._packages or not self._is_linked(node):
-            return node  # also a module that this board does not carry
-        if self._package == head:
+        package = package_of(node.module or "", self._packages)
+        if package is None:
+            return node
+        if package == self._package:
             return None
         kept: list[ast.stmt] = []
         for alias in node.names:
-            if f"{source}.{alias.name}" in self._final:
-                kept.append(ast.Import([ast.alias(head, alias.asname or alias.name)]))
+            source, what = imported_from(node, alias, self._modules)
+            local = alias.asname or alias.name
+            if source not in self._final:
+                return node  # a module that this board does not carry: still an ImportError when it is asked for
+            if what is None:
+                kept.append(ast.Import([ast.alias(package, local)]))
             else:
-                end = self._final[source][alias.name]
-                local = alias.asname or alias.name
-                kept.append(ast.ImportFrom(head, [ast.alias(end, local if local != end else None)], 0))
+                end = self._final[source][what]
+                kept.append(ast.ImportFrom(package, [ast.alias(end, local if local != end else None)], 0))
         return kept
 
-    def _is_linked(self, node: ast.ImportFrom) -> bool:
-        source = node.module or ""
-        return source in self._final or all(f"{source}.{alias.name}" in self._final for alias in node.names)
-
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.stmt:
-        if node.col_offset == 0:
-            node.name = self._names.get(node.name, node.name)
-        self.generic_visit(node)
-        return node
+        return self._definition(node)
 
     def visit_ClassDef(self, node: ast.ClassDef) -> ast.stmt:
-        if node.col_offset == 0:
-            node.name = self._names.get(node.name, node.name)
+        return self._definition(node)
+
+    def _definition(self, node: ast.FunctionDef | ast.ClassDef) -> ast.stmt:
+        if node in self._top and node.name in self._names:  # a method keeps its name
+            if isinstance(node, ast.ClassDef):  # and a class shows it, in `__name__`
+                raise NamesError(
+                    f"{self._name}: class {node.name!r} has its name from another in the package; rename one"
+                )
+            node.name = self._names[node.name]
         self.generic_visit(node)
         return node
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
+        if node.id in self._aliases:
+            raise NamesError(f"{self._name}, line {node.lineno}: the module {node.id!r} is used as a value")
         return ast.Name(self._names.get(node.id, node.id), node.ctx)
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
@@ -197,8 +186,11 @@ class _Renamer(ast.NodeTransformer):
         if source is None:
             self.generic_visit(node)
             return node
-        end = self._final[source].get(node.attr, node.attr)
-        if self._package == source.split(".")[0]:
+        if node.attr not in self._final[source] or not isinstance(node.ctx, ast.Load):
+            raise NamesError(
+                f"{self._name}, line {node.lineno}: {node.attr!r} is no definition of {source!r} to be read"
+            )
+        end = self._final[source][node.attr]
+        if self._package == package_of(source, self._packages):
             return ast.Name(end, node.ctx)
-        assert isinstance(node.value, ast.Name)
         return ast.Attribute(node.value, end, node.ctx)

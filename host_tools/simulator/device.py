@@ -1,7 +1,8 @@
 """One simulated board: a process of the real MicroPython that runs the compiled firmware, and the chips around it.
 
-Its UARTs are socket pairs: the link goes through a pty (`link_path`, opened like any serial port), the radio to a virtual PN532, the
-panel to a decoder whose screen and keys a person or a test uses. Its flash and settings are files in `state`.
+Its UARTs are socket pairs: the link goes through a pty (`link_path`, opened like any serial port), the radio to a
+virtual PN532, the panel to a decoder whose screen and keys a person or a test uses. Its flash and settings are files in
+`state`.
 """
 
 import os
@@ -13,7 +14,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from host_tools.simulator.air import Air
 from host_tools.simulator.endpoints import PtyEndpoint, child_uart
 from host_tools.simulator.panel import PanelDecoder, encode_keys
 from host_tools.simulator.reactor import Device, Reactor
@@ -79,11 +79,11 @@ class Panel(PanelDecoder):
 class SimulatedDevice:
     """A board that is switched on by `start` and off by `stop`; its state folder outlives both."""
 
-    def __init__(self, name: str, firmware: Path, state: Path, reactor: Reactor, air: Air) -> None:
+    def __init__(self, name: str, firmware: Path, state: Path, reactor: Reactor, chip: VirtualPn532) -> None:
         self.name = name
         self.state = state
         self.panel = Panel(name)
-        self.chip = VirtualPn532(air, name)
+        self.chip = chip
         self._firmware = firmware
         self._reactor = reactor
         self._cable_end, self._device_end = join()
@@ -95,6 +95,11 @@ class SimulatedDevice:
     @property
     def is_running(self) -> bool:
         return self._process is not None and self._process.poll() is None
+
+    @property
+    def process_id(self) -> int | None:
+        """The operating system's number of the process, None while it is switched off."""
+        return self._process.pid if self._process is not None else None
 
     def start(self) -> None:
         """Switch it on; returns when its first screen is drawn."""
@@ -129,7 +134,10 @@ class SimulatedDevice:
             time.sleep(0.005)
 
     def stop(self) -> str:
-        """Cut its power: the process is killed where it stands. Returns what it printed, which is nothing unless it failed."""
+        """Cut its power: the process is killed where it stands.
+
+        Returns what it printed, which is nothing unless it failed.
+        """
         if self._process is None:
             return ""
         self._process.kill()
@@ -138,7 +146,6 @@ class SimulatedDevice:
         for device in (self._device_end, self.chip, self.panel):
             self._reactor.detach(device)
         self.chip.power_off()
-        self.chip = VirtualPn532(self.chip.air, self.name)
         return said
 
     def _last_words(self) -> str:

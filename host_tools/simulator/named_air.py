@@ -43,9 +43,30 @@ class HostedAir:
         if name in self.chips or not name or len(self.chips) >= MAX_CHIPS:
             raise ValueError(f"no room for a chip {name!r}")
         chip = self.chips[name] = VirtualPn532(self.air, name)
+        return chip
+
+    def add_visiting_chip(self, name: str) -> VirtualPn532:
+        """`add_chip`; the first two of an air are together until somebody lifts them."""
+        chip = self.add_chip(name)
         if len(self.chips) == 2:
             self.air.bring_together(*self.chips.values())
         return chip
+
+    def open_to_others(self, name: str) -> None:
+        """Let other processes find this air under `name`.
+
+        Raises ValueError for a bad name, ConnectionError if it is taken.
+        """
+        path = socket_path(name)
+        connection = _connect(path)
+        if connection is not None:
+            connection.close()
+            raise ConnectionError(f"there is an air {name!r} already")
+        path.unlink(missing_ok=True)  # left by a host that died
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(str(path))
+        listener.listen()
+        self._reactor.listen(listener, self.welcome)
 
     def remove_chip(self, name: str) -> None:
         self.chips.pop(name).power_off()
@@ -102,7 +123,7 @@ class _Visitor:
 
     def _become_chip(self, name: str, rest: bytes) -> None:
         try:
-            chip = self._hosted.add_chip(name)
+            chip = self._hosted.add_visiting_chip(name)
         except ValueError as error:
             self._answer += f"error: {error}\n".encode()
             return
@@ -150,13 +171,9 @@ def join(reactor: Reactor, air: str, chip: str, url: str, on_close: Callable[[],
     path = socket_path(air)
     connection = _connect(path)
     if connection is None:
-        path.unlink(missing_ok=True)  # left by a host that died
-        listener = socket.socket(socket.AF_UNIX)
-        listener.bind(str(path))
-        listener.listen()
         hosted = HostedAir(reactor)
-        reactor.listen(listener, hosted.welcome)
-        return serve_url(reactor, url, reactor.call(lambda: hosted.add_chip(chip)), on_close)
+        hosted.open_to_others(air)
+        return serve_url(reactor, url, reactor.call(lambda: hosted.add_visiting_chip(chip)), on_close)
     connection.sendall(f"chip {chip}\n".encode())
     with connection.makefile("r", buffering=1, newline="\n") as stream:
         answer = stream.readline()

@@ -38,8 +38,12 @@ class VirtualPn532:
         self.output = bytearray()
         self.on_output: Callable[[], None] | None = None
         self.on_baudrate: Callable[[int], None] | None = None
-        self.baudrate = FIRST_BAUDRATE
         self.uart_us = 0.0  # what the bytes of both directions take on the UART at the rates in force
+        self._start()
+
+    def _start(self) -> None:
+        """As after power comes: everything at its reset value."""
+        self.baudrate = FIRST_BAUDRATE
         self.registers = dict(RESET_REGISTERS)
         self.parameters = DEFAULT_PARAMETERS
         self.rf = RfSettings()
@@ -150,10 +154,12 @@ class VirtualPn532:
             self._put(self._last_answer)
 
     def power_off(self) -> None:
-        """The chip's supply is gone."""
+        """The chip's supply is gone; what it hears next it hears as a chip that has just started."""
         with self.air.lock:
             self._abort()
             self.air.remove(self)
+            self.output.clear()
+            self._start()
 
     # --- commands without radio
 

@@ -6,10 +6,11 @@ Everything a test, the demo or `jiaozi sim` needs to play: firmware built once p
 from pathlib import Path
 from types import TracebackType
 
-from host_tools.images.compile import BUILD, build_modules
-from host_tools.simulator.air import Air, Tap
+from host_tools.images.compile import shared_build
+from host_tools.simulator.air import Tap
 from host_tools.simulator.device import SimulatedDevice, SimulatorError
 from host_tools.simulator.endpoints import PtyEndpoint
+from host_tools.simulator.named_air import HostedAir
 from host_tools.simulator.reactor import Reactor
 from host_tools.simulator.virtual_pn532 import VirtualPn532
 
@@ -18,15 +19,19 @@ TERMINAL_BOARD = "sim-terminal"
 
 
 class World:
-    """Use as a context manager. `state` is the folder under which each device keeps its flash and settings."""
+    """Use as a context manager. `state` is the folder under which each device keeps its flash and settings.
 
-    def __init__(self, state: Path) -> None:
-        self.air = Air()
+    With `air_name`, other processes may join their chips to this air (`named_air`).
+    """
+
+    def __init__(self, state: Path, air_name: str | None = None) -> None:
         self.reactor = Reactor()
-        self.reactor.on_tick.append(self.air.check_waiting)
+        self._hosted = HostedAir(self.reactor)
+        self.air = self._hosted.air
+        if air_name is not None:
+            self._hosted.open_to_others(air_name)
         self.devices: dict[str, SimulatedDevice] = {}
         self._state = state
-        self._firmware: dict[str, Path] = {}
 
     def __enter__(self) -> "World":
         return self
@@ -46,26 +51,23 @@ class World:
         """A new device of this board, switched on. Its state folder may hold an earlier life."""
         if name in self.devices:
             raise SimulatorError(f"there is a {name} already")
+        chip = self._hosted.add_chip(name)
         folder = name.lower().replace(" ", "-")
-        device = SimulatedDevice(name, self.firmware(board), self._state / folder, self.reactor, self.air)
+        device = SimulatedDevice(name, self.firmware(board), self._state / folder, self.reactor, chip)
         self.devices[name] = device
         device.start()
         return device
 
     def add_reader(self, name: str = "reader") -> tuple[VirtualPn532, str]:
         """A PN532 at this computer's serial port; returns the chip and the path that nfcpy opens."""
-        chip = VirtualPn532(self.air, name)
+        chip = self._hosted.add_chip(name)
         endpoint = PtyEndpoint()
         self.reactor.attach(chip, endpoint)
         return chip, endpoint.path
 
     def firmware(self, board: str) -> Path:
         """The folder with the compiled firmware of a board."""
-        if board not in self._firmware:
-            folder = BUILD / "firmware" / board
-            build_modules(board, folder)
-            self._firmware[board] = folder
-        return self._firmware[board]
+        return shared_build(board)
 
     def bring_together(self, one: SimulatedDevice | VirtualPn532, other: SimulatedDevice | VirtualPn532) -> None:
         """Hold two devices together, until `separate`."""

@@ -1,4 +1,6 @@
-"""The README's picture: one sale on two real screens, from the simulator's own pixels. `make pictures` runs it; it needs Pillow.
+"""The README's picture: one sale on two real screens, from the simulator's own pixels.
+
+`make pictures` runs it; it needs Pillow.
 
 `python -m host_tools.story.pictures <file.png>`
 """

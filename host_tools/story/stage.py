@@ -37,6 +37,10 @@ def money(amount: int) -> str:
     return f"{sign}{abs(amount) // 100:,}.{abs(amount) % 100:02}"
 
 
+def _plain_table(title: str, style: str) -> Table:
+    return Table(title=title, title_justify="left", title_style=style, box=None, pad_edge=False, padding=(0, 2))
+
+
 class RichStage:
     """A `play.Stage` on a Rich console."""
 
@@ -45,7 +49,8 @@ class RichStage:
 
     def chapter(self, number: int, title: str) -> None:
         self._console.print()
-        self._console.print(Rule(Text.assemble((f" {number} ", "bold black on cyan"), " ", (title, "bold")), align="left"))
+        heading = Text.assemble((f" {number} ", "bold black on cyan"), " ", (title, "bold"))
+        self._console.print(Rule(heading, align="left"))
 
     def say(self, text: str) -> None:
         self._console.print(Text("  " + text, style="default"))
@@ -64,7 +69,7 @@ class RichStage:
         self._console.print(Padding(row, (0, 0, 0, 2)))
 
     def money(self, balances: dict[str, tuple[int, int]]) -> None:
-        table = Table(title="On the devices", title_justify="left", title_style="dim", box=None, pad_edge=False, padding=(0, 2))
+        table = _plain_table("On the devices", "dim")
         table.add_column("")
         for name in balances:
             table.add_column(name, justify="right", style="green")
@@ -76,7 +81,7 @@ class RichStage:
 
     def reconciliation(self, result: dict) -> None:
         """Every account, purse and pending amount, their sum and the difference to what was issued."""
-        table = Table(title="Reconciliation", title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2))
+        table = _plain_table("Reconciliation", "bold")
         table.add_column("")
         table.add_column("")
         table.add_column("CNY", justify="right")
@@ -89,7 +94,8 @@ class RichStage:
         table.add_section()
         table.add_row("Sum", "", money(total), style="bold")
         table.add_row("Issued", "", money(result["issued"]), style="bold")
-        table.add_row("Difference", "", money(result["difference"]), style="bold green" if not result["difference"] else "bold red")
+        difference = result["difference"]
+        table.add_row("Difference", "", money(difference), style="bold red" if difference else "bold green")
         self._console.print()
         self._console.print(table)
         self._console.print()
@@ -116,7 +122,8 @@ class RichStage:
             Align.center(Text(f" {title} ", style="bold reverse")),
             *[Align.center(Text(line, style="bold" if index == 0 else "")) for index, line in enumerate(lines)],
         )
-        return Box(words, title=device.name, border_style=border, width=_WORDS_WIDTH, height=_WORDS_HEIGHT + 2, padding=(1, 0))
+        height = _WORDS_HEIGHT + 2
+        return Box(words, title=device.name, border_style=border, width=_WORDS_WIDTH, height=height, padding=(1, 0))
 
 
 class SilentStage:

@@ -1,14 +1,17 @@
 """What else can be in the air: cards and readers that are none of ours. Small fakes at the air's own interface."""
 
+import threading
+import time
 from collections.abc import Callable
 
-from host_tools.simulator.air import Air, Identity
+from host_tools.simulator.air import Air, Identity, RadioChip
 
 ISO_DEP_CARD = 0x20
 MIFARE_CARD = 0x08
 _ATS = b"\x05\x78\x80\xd0\x00"  # frames of 256 bytes, FWI 13
 _RATS = b"\xe0\x80"
 _FRAME_WAITING_US = 2_500_000
+_PATIENCE_S = 5.0
 
 
 class ForeignCard:
@@ -49,17 +52,29 @@ class ForeignReader:
 
     def __init__(self, air: Air) -> None:
         self._air = air
+        self._answer: bytes | None = None
+        self._answered = threading.Event()
 
-    def activate(self) -> None:
-        """Select the card that is in reach and send it RATS; it must answer."""
-        assert self._air.select(self) is not None
-        assert self.exchange(_RATS) == _ATS
+    def activate(self, card: RadioChip) -> None:
+        """Bring the card here, select it and send it RATS; it must answer within `_PATIENCE_S`."""
+        self._air.bring_together(self, card)
+        deadline = time.monotonic() + _PATIENCE_S
+        while self._air.select(self) is None:
+            assert time.monotonic() < deadline, "the card does not listen"
+            time.sleep(0.001)
+        assert self.say(_RATS, _PATIENCE_S) == _ATS
 
-    def exchange(self, frame: bytes) -> bytes | None:
-        """The card's frame, None if it stays silent."""
-        answers: list[bytes | None] = []
-        self._air.send(self, frame, _FRAME_WAITING_US, answers.append)
-        return answers[0] if answers else None
+    def say(self, frame: bytes, patience_s: float) -> bytes | None:
+        """The card's frame, None if it has said nothing for `patience_s`."""
+        self._answered.clear()
+        self._answer = None
+        self._air.send(self, frame, _FRAME_WAITING_US, self._take)
+        self._answered.wait(patience_s)
+        return self._answer
+
+    def _take(self, answer: bytes | None) -> None:
+        self._answer = answer
+        self._answered.set()
 
     def card_identity(self) -> Identity | None:
         return None

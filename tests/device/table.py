@@ -1,7 +1,7 @@
-"""A table with real devices for the tests of this folder: MicroPython processes that tap over virtual PN532s, and the bank behind them.
+"""A table with real devices: MicroPython processes that tap over virtual PN532s, and the bank behind them.
 
-Bank, hands and carrier are the demo's; here stands only what a test needs beside them: devices personalised in one line, a tap that may be
-torn, what a device says of itself.
+Bank, hands and carrier are the demo's. Here stands only what tests need beside them: devices personalised in one line,
+a tap that may be torn, what a device says of itself.
 """
 
 import time
@@ -22,11 +22,28 @@ from host_tools.story.bank import CURRENCY, EXPONENT, Bank
 from host_tools.story.hands import Hands
 from protocol.management import DeviceInfo
 from protocol.objects import DAY_S, TERMINAL, WALLET, OperatorCertificate
+from tests import micropython
+from tests.unit.world import Device
 
 WALLET_KIND = WALLET << 4 | 2
 TERMINAL_KIND = TERMINAL << 4
 MCC = 5812
 _END_S = 30  # no tap may take longer: "never a hang"
+
+
+class Memory:
+    """A link to a device that lives in this process."""
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+
+    def transceive(self, apdu: bytes) -> bytes:
+        answer = self._device.card.process(apdu)
+        self._device.card.after()
+        return answer
+
+    def close(self) -> None:
+        pass
 
 
 class Table:
@@ -73,8 +90,8 @@ class Table:
     ) -> SimulatedDevice:
         """Register `device` and load `balance` into it.
 
-        `certificate_fields` replace what the ledger's first Certificate says: an operator signs limits as it likes. Such a
-        device cannot be synced, since the ledger knows no such Certificate.
+        `certificate_fields` replace what the ledger's first Certificate says: an operator signs limits as it likes.
+        Such a device cannot be synced, since the ledger knows no such Certificate.
         """
         now = now or self.now
         bank = bank or self.bank
@@ -115,13 +132,25 @@ class Table:
         assert currency != CURRENCY
         self.bank.ledger.add_operator(certificate.sign(self.bank._root.sign))
 
+    def host_terminal(self, name: str) -> Device:
+        """A terminal of operator 1 in this process: `protocol` on CPython, its journal in memory."""
+        terminal = Device(name, lambda: self.now)
+        ledger, signer = self.bank.ledger, self.bank.operators[1]
+        account = ledger.open_account(1, name)
+        client = DeviceClient(Memory(terminal))
+        carrier.personalise(client, ledger, signer, 1, TERMINAL_KIND, MCC, account, name, self.now)
+        return terminal
+
     @contextmanager
     def on_cable(self, device: SimulatedDevice) -> Iterator[DeviceClient]:
         with SerialLink(device.link_path) as link:
             yield DeviceClient(link)
 
     def info(self, device: SimulatedDevice) -> DeviceInfo:
-        """What the device says of itself. It answers between taps only: with the answer, whatever tap there was is over for it."""
+        """What the device says of itself.
+
+        It answers between taps only: with its answer, whatever tap there was is over for it.
+        """
         with self.on_cable(device) as client:
             return client.info()
 
@@ -146,6 +175,14 @@ class Table:
         self.world.separate()
         return self.world.last_tap
 
+    def notice_empty_field(self, reader: SimulatedDevice) -> None:
+        """Returns when an asking reader that refused a card has seen that it was lifted: only then it takes it again.
+
+        Between two answers on the cable a device has looked at its radio at least once.
+        """
+        for _ in range(2):
+            self.info(reader)
+
     def torn_tap(
         self, reader: SimulatedDevice | VirtualPn532, card: SimulatedDevice | VirtualPn532, frame: int, byte: int
     ) -> Tap:
@@ -159,3 +196,7 @@ class Table:
             time.sleep(0.0005)
         return self.world.last_tap
 
+
+def words(cause: int) -> str:
+    """What a screen says of a cause of `protocol.errors`; of 0 that the card was removed."""
+    return "\n".join(micropython.import_on_cpython("ui.messages").explain(cause))

@@ -1,4 +1,4 @@
-"""A wallet at a terminal that is none of our firmware: nfcpy's PN532 driver, `protocol.tap` on CPython, libsodium's Ed25519.
+"""A wallet at a terminal that is not our firmware: nfcpy's PN532 driver, `protocol.tap` on CPython, libsodium.
 
 Proves that what is on the air is the protocol and not a private habit of two copies of our own drivers.
 """
@@ -19,27 +19,11 @@ from host_tools.devices.nfc_reader import NfcReader
 from host_tools.simulator.device import SimulatedDevice
 from protocol.objects import SALE
 from protocol.tap import PAID, TAP_AGAIN, SaleTap
-from tests.device.table import MCC, TERMINAL_KIND, Table
-from tests.unit.world import Device
+from tests.device.table import Memory, Table
 
 FUNDS = 50_00
 PRICE = 12_34
 TRANSFER_FRAME = 5  # of a sale: RATS, ATS, SELECT and answer, PAY and answer
-
-
-class Memory:
-    """A link to a device that lives in this process."""
-
-    def __init__(self, device: Device) -> None:
-        self._device = device
-
-    def transceive(self, apdu: bytes) -> bytes:
-        answer = self._device.card.process(apdu)
-        self._device.card.after()
-        return answer
-
-    def close(self) -> None:
-        pass
 
 
 class Shop:
@@ -49,11 +33,7 @@ class Shop:
         self.table = table
         self.wallet: SimulatedDevice = table.wallet("wallet", FUNDS)
         self.chip, self.path = table.world.add_reader()
-        self.terminal = Device("terminal on CPython", lambda: table.now)
-        ledger, signer = table.bank.ledger, table.bank.operators[1]
-        account = ledger.open_account(1, "terminal")
-        client = DeviceClient(Memory(self.terminal))
-        carrier.personalise(client, ledger, signer, 1, TERMINAL_KIND, MCC, account, "terminal", table.now)
+        self.terminal = table.host_terminal("terminal")
 
     @contextmanager
     def reader(self) -> Iterator[NfcReader]:

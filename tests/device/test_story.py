@@ -1,4 +1,4 @@
-"""The whole story as the demo plays it: five real devices, a day without a network, the reckoning. Judged from outside."""
+"""The whole story as the demo plays it, judged from outside: five devices, a day without a network, the reckoning."""
 
 import re
 import subprocess
@@ -74,7 +74,9 @@ def _command_line(device: SimulatedDevice) -> list[str]:
 
 def _firmware_files(command_line: list[str]) -> set[str]:
     main = next(Path(word) for word in command_line if word.endswith("main.py"))
-    return {path.suffix for path in main.parent.rglob("*") if path.is_file() and path.name not in ("main.py", "boot.py")}
+    return {
+        path.suffix for path in main.parent.rglob("*") if path.is_file() and path.name not in ("main.py", "boot.py")
+    }
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +116,7 @@ def test_a_payment_takes_three_exchanges_and_each_further_one_has_its_reason(
         SALE,
         PAYMENT,
         PAYMENT,
-        # Ben and the gate meet for the first time and belong to different operators: their certificates are exchanged once.
+        # Who meets another operator's device for the first time tells and is told of each other's operators, once.
         ["select", "operators", "pay", "confirm"],
         ["select", "operators", "request", "transfer"],
         # Ana has met Chen, the gate has met Ben: both operators are known by now. The tap is torn in the Transfer.
@@ -153,7 +155,7 @@ def test_every_apdu_fits_one_frame_of_256_bytes(performance: tuple[dict, Audienc
 
 
 def _apdu_in(frame: AirFrame) -> bytes | None:
-    """The APDU of an I-block (ISO/IEC 14443-4, 7.1.1.1); fails on a chained one. None for RATS, ATS, R- and S-blocks."""
+    """The APDU of an I-block (ISO/IEC 14443-4, 7.1.1.1); fails on a chained one. None for all other frames."""
     pcb = frame.data[0]
     if pcb & 0xE2 != 0x02 or len(frame.data) == 1:
         return None

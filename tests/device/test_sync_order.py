@@ -1,7 +1,7 @@
 """One offline day, synced in every order that five devices can come home in: the books end the same, and so do the devices.
 
-Every order starts from copies of the same state folders and the same ledger file, with freshly started processes: as after a power cut, so
-Requests that were open are gone.
+Every order starts from copies of the same state folders and the same ledger file, with freshly started processes: as
+after a power cut, so Requests that were open are gone.
 """
 
 import shutil
@@ -115,7 +115,7 @@ class Homecoming:
         return info
 
 
-@pytest.mark.parametrize(("first", "second"), permutations(BOARDS, 2))
+@pytest.mark.parametrize(("first", "second"), list(permutations(BOARDS, 2)))
 def test_every_order_of_syncs_ends_the_same(day: Table, tmp_path: Path, first: str, second: str) -> None:
     for number, order in enumerate(order for order in ORDERS if order[:2] == (first, second)):
         home = Homecoming(day, tmp_path / str(number))

@@ -79,6 +79,7 @@ def test_reading_a_response_or_a_hello_never_fails_otherwise(raw):
 def test_hello_carries_the_certificate_once_there_is_one():
     certificate = Operator(1, signer("root")).certify(signer("device").public, KINDS["wallet"])
     flags, epoch, read = apdu.decode_hello(apdu.hello(apdu.PERSONALISED, 7, certificate))
+    assert read is not None
     assert (flags, epoch, read.encode()) == (1, 7, certificate.encode())
     assert apdu.decode_hello(apdu.hello(0, 0, None)) == (0, 0, None)
     for wrong in (

@@ -125,6 +125,7 @@ def put_refused(device, signed):
 def test_select_answers_with_state_and_certificate(world, wallet):
     flags, epoch, certificate = apdu.decode_hello(wallet.select())
     assert (flags, epoch) == (apdu.PERSONALISED, 0)
+    assert certificate is not None
     assert certificate.encode() == wallet.certificate.encode()
     wallet.open(5, PERSON)
     assert apdu.decode_hello(wallet.select())[0] == apdu.PERSONALISED | apdu.BUSY

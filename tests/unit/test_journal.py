@@ -266,8 +266,8 @@ def test_wrong_records_are_refused_and_nothing_is_written(bad: bytes) -> None:
     with pytest.raises(ValueError, match="record"):
         journal.append(bad)
     assert bytes(flash.cells) == before
-    journal.append(record(2, 2048))
-    assert contents(Journal(flash)) == [record(1), record(2, 2048)]
+    journal.append(record(2, 2304))
+    assert contents(Journal(flash)) == [record(1), record(2, 2304)]
 
 
 def test_single_records_and_iteration_from_anywhere() -> None:

@@ -8,6 +8,8 @@ from tests.unit.world import raises
 class Pair(Layout):
     TYPE = 0x7E
     FIELDS = (("number", 2), ("raw", -3))
+    number: int
+    raw: bytes
 
     def fault(self):
         return "13 is not allowed" if self.number == 13 else None

@@ -11,14 +11,14 @@ from protocol.errors import (
     TOO_LONG_OFFLINE,
     TOO_MANY_RECORDS,
 )
-from protocol.objects import DAY_S
+from protocol.objects import DAY_S, NO_HASH, Transfer
 from tests.unit.world import KINDS, NOW, TODAY, Operator, cause_of, signer
 
 OPERATOR = Operator(1, signer("root"))
 
 
 class State:
-    """The numbers of a purse, and of a Transfer."""
+    """The numbers of a purse."""
 
     def __init__(self, **values):
         self.balance = self.cumulative = self.unconfirmed = self.head_seq = self.in_doubt_sum = 0
@@ -47,7 +47,7 @@ def test_every_limit_of_a_payment_at_its_edge():
         (IN_DOUBT_FULL, {}, {"in_doubt": [0] * 7}, None),
     )
     for cause, changes, values, now in cases:
-        numbers = {"balance": 1_000}
+        numbers: dict = {"balance": 1_000}
         numbers.update(values)
         if now is None:
             limits.check_payment(State(**numbers), certificate(**changes), 10, (TODAY + 3) * DAY_S)
@@ -78,9 +78,22 @@ def test_headroom_counts_what_may_come_back():
 
 
 def transfer(**changes):
-    values = dict(payer_issue=1, payee_issue=1, seq=6, amount=10, cumulative=100)
+    values: dict = dict(
+        seq=6,
+        previous=NO_HASH,
+        payer=b"p" * 16,
+        payee=b"q" * 16,
+        amount=10,
+        lot=0,
+        lot_amount=0,
+        request=NO_HASH,
+        number=1,
+        payer_issue=1,
+        payee_issue=1,
+        cumulative=100,
+    )
     values.update(changes)
-    return State(**values)
+    return Transfer(**values)
 
 
 def test_rule_base_below_seq_at_most_base_plus_the_record_limit():

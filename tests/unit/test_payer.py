@@ -251,7 +251,9 @@ def test_rule_confirming_approves_one_request():
     _, terminal, wallet = shop(no_confirm_sum=0)
     request = ask(terminal, 500)
     assert cause_of(wallet.payer.pay, terminal.certificate, request, False) == CONFIRM
-    assert (wallet.payer.wanted.amount, wallet.payer.wanted.payee) == (500, terminal.id)
+    wanted = wallet.payer.wanted
+    assert wanted is not None
+    assert (wanted.amount, wanted.payee) == (500, terminal.id)
     wallet.payer.approve()
     assert wallet.perform(wallet.payer.pay(terminal.certificate, request, False))
 

@@ -70,6 +70,13 @@ def payment_tap(reader, payment):
     return PaymentTap(reader.party, reader.perform, reader.payer, payment)
 
 
+def next_command(tap) -> bytes:
+    """The command of a tap that is not over."""
+    command = tap.command()
+    assert command is not None
+    return command
+
+
 def give(reader, card, amount, purpose=PERSON, link=None):
     """The reader pays the card in one tap."""
     return meet(payment_tap(reader, Payment(amount, purpose, REFERENCE)), card, link)
@@ -262,7 +269,7 @@ def test_a_receipt_is_checked_after_the_tap_and_a_bad_one_leaves_the_payment_in_
     payment = Payment(1_000, PERSON, REFERENCE)
     tap = payment_tap(payer, payment)
     while tap.stage != DONE:
-        response = payee.card.process(tap.command())
+        response = payee.card.process(next_command(tap))
         if tap.stage == "transfer":
             response = response[:-10] + bytes(8) + b"\x90\x00"
         tap.response(response)
@@ -498,9 +505,9 @@ def test_a_forged_certificate_of_a_card_is_never_credited():
     world, terminal, wallet = shop()
     terminal.open(100)
     tap = sale_tap(terminal)
-    tap.response(wallet.card.process(tap.command()))
+    tap.response(wallet.card.process(next_command(tap)))
     tap.card = Certificate.decode(tap.card.encode()[:-1] + b"\x00")
-    response = wallet.card.process(tap.command())
+    response = wallet.card.process(next_command(tap))
     assert cause_of(tap.response, response) == BAD_CERTIFICATE
     assert (tap.moved, terminal.purse.balance) == (TAP_AGAIN, 0)
 
@@ -516,7 +523,7 @@ def test_a_card_that_answers_another_request_is_refused():
     for changes in ({"amount": 101}, {"purpose": REFUND}, {"reference": b"another."}):
         _, payer, payee = friends()
         tap = payment_tap(payer, Payment(100, PERSON, REFERENCE))
-        tap.response(payee.card.process(tap.command()))
+        tap.response(payee.card.process(next_command(tap)))
         tap.command()
         values = {"amount": 100, "purpose": PERSON, "reference": REFERENCE}
         values.update(changes)
@@ -529,7 +536,7 @@ def test_evidence_about_another_transfer_is_refused():
     _, payer, payee = friends()
     tap = payment_tap(payer, Payment(100, PERSON, REFERENCE))
     while tap.stage != "transfer":
-        tap.response(payee.card.process(tap.command()))
+        tap.response(payee.card.process(next_command(tap)))
     tap.command()
     for other in (Void(transfer=b"x" * 32), Receipt(seq=9, previous=bytes(32), transfer=b"x" * 32)):
         assert cause_of(tap.response, apdu.respond(other.sign(payee.party.sign).encode())) == MISMATCH
@@ -540,7 +547,7 @@ def test_a_void_of_another_payment_does_not_settle_this_one():
     _, payer, payee = friends()
     torn(payment_tap(payer, Payment(1_000, PERSON, REFERENCE)), payee, 4, False, False)
     tap = payment_tap(payer, Payment(10, PERSON, REFERENCE))
-    tap.response(payee.card.process(tap.command()))
+    tap.response(payee.card.process(next_command(tap)))
     assert tap.stage == "settle older"
     tap.command()
     other = Void(transfer=b"x" * 32).sign(payee.party.sign).encode()
@@ -566,7 +573,7 @@ def test_hostile_answers_never_break_a_reader_and_never_credit():
             terminal.open(100)
             tap = sale_tap(terminal)
             for _ in range(stage):
-                tap.response(wallet.card.process(tap.command()))
+                tap.response(wallet.card.process(next_command(tap)))
             paid = terminal.purse.balance
             tap.command()
             try:
@@ -584,7 +591,7 @@ def test_hostile_answers_never_make_a_paying_reader_pay_twice_or_believe_it_has_
             payment = Payment(100, PERSON, REFERENCE)
             tap = payment_tap(payer, payment)
             for _ in range(stage):
-                tap.response(payee.card.process(tap.command()))
+                tap.response(payee.card.process(next_command(tap)))
             tap.command()
             try:
                 tap.response(garbage(n))
@@ -609,12 +616,12 @@ def test_a_request_closed_by_the_payee_is_voided_not_credited():
     _, terminal, wallet = shop()
     terminal.open(100)
     tap = sale_tap(terminal)
-    tap.response(wallet.card.process(tap.command()))
-    response = wallet.card.process(tap.command())
+    tap.response(wallet.card.process(next_command(tap)))
+    response = wallet.card.process(next_command(tap))
     terminal.payee.close()
     tap.response(response)
     assert (tap.stage, tap.moved, terminal.payee.state) == ("confirm void", NOT_PAID, CLOSED)
-    tap.response(wallet.card.process(tap.command()))
+    tap.response(wallet.card.process(next_command(tap)))
     wallet.card.after()
     assert (terminal.purse.balance, wallet.purse.balance) == (0, 50_000)
 
@@ -642,7 +649,7 @@ def test_unknown_operator_twice_is_a_refusal():
     terminal.open(100)
     tap = sale_tap(terminal)
     for _ in range(2):
-        tap.response(foreign.card.process(tap.command()))
+        tap.response(foreign.card.process(next_command(tap)))
     tap.command()
     assert tap.stage == "pay"
     assert cause_of(tap.response, apdu.refusal(UNKNOWN_OPERATOR)) == UNKNOWN_OPERATOR

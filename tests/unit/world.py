@@ -11,8 +11,8 @@ try:
 except ImportError:  # on the device
     from hashlib import sha256 as _sha256
 
-    from crypto.ed25519 import SigningKey as Signer
-    from crypto.ed25519 import verify
+    from crypto.ed25519 import SigningKey as Signer  # pyright: ignore[reportMissingImports]
+    from crypto.ed25519 import verify  # pyright: ignore[reportMissingImports]
 
     def sha256(data):
         return _sha256(data).digest()
@@ -216,6 +216,11 @@ class Settings:
 class Device:
     """The duck-typed `device` of `protocol.card`, over memory that `restart()` keeps."""
 
+    # None while there is no key; tests of such a device know it, and all others need not ask.
+    party: Party
+    payer: Payer
+    payee: Payee
+
     def __init__(self, name: str, clock):
         self.name = name
         self._clock = clock
@@ -229,7 +234,7 @@ class Device:
         """Power off and on: only journal, settings and key are left."""
         self.fault = ""
         self.events: list = []
-        self.party = self.payer = self.payee = None
+        self.party = self.payer = self.payee = None  # pyright: ignore[reportAttributeAccessIssue]
         self._randoms = 0
         if self.seed_made:
             self._use_key()
@@ -439,6 +444,7 @@ class Link:
 
     def exchange(self, command: bytes, card: Device) -> bytes:
         self._carry(card)
+        response = b""
         for _ in range(2 if self.repeat else 1):
             response = card.card.process(command)
             if self.carried != self.cut_at or not self.lose_power:

@@ -1,0 +1,174 @@
+"""Storage that was damaged, wiped, or put back to an older state.
+
+A damaged device says "service", tells what it can, and wipes nothing. An older state that is whole cannot be told from
+the inside; there the ledger is the one that notices.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from host_tools.simulator.device import SimulatedDevice
+from protocol import apdu, errors
+from protocol.errors import RefusedByPeer
+from tests.device.table import Table, words
+
+FUNDS = 10_00
+JOURNAL = "journal.flash"
+SETTINGS = ("settings.a", "settings.b")
+# firmware/storage/journal.py: the active bank begins with this; then 20 bytes of header, 12 of the first record's.
+BANK_MAGIC = b"JZJ1"
+IN_FIRST_RECORD = 20 + 12 + 60
+
+
+def flip(path: Path, offset: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[offset] ^= 0x40
+    path.write_bytes(data)
+
+
+def damage_a_record(state: Path) -> None:
+    path = state / JOURNAL
+    assert path.read_bytes().count(BANK_MAGIC) == 1
+    flip(path, path.read_bytes().index(BANK_MAGIC) + IN_FIRST_RECORD)
+
+
+def wipe_the_journal(state: Path) -> None:
+    path = state / JOURNAL
+    path.write_bytes(b"\xff" * path.stat().st_size)
+
+
+def lose_the_journal(state: Path) -> None:
+    (state / JOURNAL).unlink()
+
+
+def cut_the_journal(state: Path) -> None:
+    path = state / JOURNAL
+    path.write_bytes(path.read_bytes()[:-4096])
+
+
+def damage_both_settings(state: Path) -> None:
+    for name in SETTINGS:
+        flip(state / name, 20)
+
+
+def lose_the_settings(state: Path) -> None:
+    for name in SETTINGS:
+        (state / name).unlink()
+
+
+def contents(state: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(state.iterdir())}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [damage_a_record, wipe_the_journal, lose_the_journal, cut_the_journal, damage_both_settings, lose_the_settings],
+)
+def test_a_damaged_device_asks_for_service(table: Table, damage: Callable[[Path], None]) -> None:
+    terminal, wallet = table.terminal("terminal"), table.wallet("wallet", FUNDS)
+    assert wallet.stop() == ""
+    whole = contents(wallet.state)
+    damage(wallet.state)
+    damaged = contents(wallet.state)
+    wallet.start()
+    wallet.panel.wait_for("SERVICE")
+    with table.on_cable(wallet) as client:
+        assert client.flags & apdu.OUT_OF_SERVICE
+        info = client.info()
+        assert info.flags & apdu.OUT_OF_SERVICE
+        for ask in (lambda: client.statement(bytes(16)), client.generate_key, lambda: client.journal(1, 1)):
+            with pytest.raises(RefusedByPeer) as refusal:
+                ask()
+            assert refusal.value.cause == errors.SERVICE
+    table.hands.ask(terminal, "100#")
+    table.tap(terminal, wallet, f"NOT PAID\n{words(errors.SERVICE)}")
+    table.notice_empty_field(terminal)
+    wallet.panel.press("A")  # nobody can start anything here
+    assert table.info(wallet).balance in (0, FUNDS) and "SERVICE" in wallet.panel.text
+    assert wallet.stop() == ""
+    left = contents(wallet.state)
+    blank = {name for name, data in damaged.items() if data.count(0xFF) == len(data)}  # this one gets a bank header
+    assert {name: left[name] for name in damaged.keys() - blank} == {
+        name: damaged[name] for name in damaged.keys() - blank
+    }
+    for name, data in whole.items():  # repaired by whoever has the right bytes
+        (wallet.state / name).write_bytes(data)
+    wallet.start()
+    wallet.panel.wait_for("WALLET\n10.00")
+    table.tap(terminal, wallet, "RECEIVED\n1.00", "PAID\n1.00")
+
+
+@pytest.mark.parametrize("which", SETTINGS)
+def test_one_damaged_copy_of_the_settings_is_mended(table: Table, which: str) -> None:
+    terminal, wallet = table.terminal("terminal"), table.wallet("wallet", FUNDS)
+    assert wallet.stop() == ""
+    whole = contents(wallet.state)
+    flip(wallet.state / which, 20)
+    wallet.start()
+    assert contents(wallet.state) == whole
+    table.hands.ask(terminal, "100#")
+    table.tap(terminal, wallet, "RECEIVED\n1.00", "PAID\n1.00")
+
+
+class Rollback:
+    """A wallet whose owner copies its flash, pays, and puts the copy back."""
+
+    def __init__(self, table: Table) -> None:
+        self.table = table
+        self.wallet = table.wallet("wallet", FUNDS)
+        self._copy: dict[str, bytes] = {}
+
+    def copy(self) -> None:
+        self._copy = contents(self.wallet.state)
+
+    def put_back(self) -> None:
+        assert self.wallet.stop() == ""
+        for name, data in self._copy.items():
+            (self.wallet.state / name).write_bytes(data)
+        self.wallet.start()
+        self.wallet.panel.wait_for("WALLET\n10.00")  # the money is back, as far as the wallet knows
+
+    def pay(self, terminal: SimulatedDevice) -> None:
+        self.table.hands.ask(terminal, "600#")
+        self.table.tap(terminal, self.wallet, "RECEIVED\n6.00", "PAID\n6.00")
+
+    @property
+    def frozen(self) -> str | None:
+        return next(row["frozen"] for row in self.table.bank.ledger.devices() if row["name"] == "wallet")
+
+
+def test_a_journal_put_back_behind_a_sync_is_frozen_at_the_next(table: Table) -> None:
+    cheat = Rollback(table)
+    terminal = table.terminal("terminal")
+    cheat.copy()
+    cheat.pay(terminal)
+    table.sync(cheat.wallet)
+    cheat.put_back()
+    report = table.sync(cheat.wallet)
+    assert not report.certified and "rolled back" in report.note
+    assert cheat.frozen is not None
+    table.sync(terminal)
+    assert table.purse(terminal) == 6_00  # an honest payee is paid
+    assert table.bank.ledger.reconciliation()["difference"] == 0
+
+
+def test_a_journal_put_back_to_pay_twice_is_proven_by_the_payees_alone(table: Table) -> None:
+    cheat = Rollback(table)
+    one, other = table.terminal("one"), table.terminal("other")
+    cheat.copy()
+    cheat.pay(one)
+    cheat.put_back()
+    cheat.pay(other)
+    for terminal in (one, other):
+        report = table.sync(terminal)
+        assert report.certified and not report.dead_letters
+        assert table.purse(terminal) == 6_00  # both are paid; the loss is the cheat's purse
+    assert cheat.frozen is not None
+    (proof,) = table.bank.ledger.evidence()
+    assert proof["device"] == table.info(cheat.wallet).device.hex() and proof["first"] != proof["second"]
+    ledger = table.bank.ledger
+    ledger.check()
+    assert ledger.reconciliation()["difference"] == 0
+    assert not table.sync(cheat.wallet).certified
