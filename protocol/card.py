@@ -45,6 +45,7 @@ from protocol.trust import check_parties
 # What `device.notify` is told, for whoever shows it to a person
 DEBITED = "debited"  # a Transfer we committed
 CREDITED = "credited"  # a Transfer we credited
+VOIDED = "voided"  # a cause: a Transfer to us that we voided
 CLOSED = "closed"  # a debit of ours: (amount, whether it was paid)
 REFUSED = "refused"  # a cause
 
@@ -224,6 +225,8 @@ class Card:
         answer = device.perform(device.payee.receive(transfer, None))
         if device.party.purse.head_seq != before:
             device.notify(CREDITED, transfer)
+        elif device.payee.refusal:
+            device.notify(VOIDED, device.payee.refusal)
         return answer
 
     def _operators(self, command, data: bytes) -> bytes:

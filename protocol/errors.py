@@ -32,7 +32,7 @@ class Refused(ProtocolError):
     """A rule refused; nothing was changed. `cause` is a code of this module's table."""
 
     def __init__(self, cause: int):
-        super().__init__(name_of(cause))
+        super().__init__("cause %d" % cause)
         self.cause = cause
 
 
@@ -80,54 +80,74 @@ REQUEST_CLOSED = 36
 LOT = 37
 REVOCATIONS_MISSING = 38
 
-# code: (name, status word)
-CAUSES = {
-    MALFORMED: ("malformed", 0x6A80),
-    WRONG_LENGTH: ("wrong length", 0x6700),
-    UNKNOWN_COMMAND: ("unknown command", 0x6D00),
-    WRONG_CLASS: ("unknown class", 0x6E00),
-    WRONG_PARAMETERS: ("wrong parameters", 0x6A86),
-    NOT_FOUND: ("not found", 0x6A82),
-    NOT_PERSONALISED: ("not personalised", 0x6985),
-    ALREADY_PERSONALISED: ("already personalised", 0x6985),
-    SERVICE: ("service needed", 0x6581),
-    JOURNAL_FULL: ("journal full", 0x6A84),
-    UNKNOWN_OPERATOR: ("unknown operator", 0x6A88),
-    BAD_CERTIFICATE: ("bad certificate", 0x6982),
-    BAD_SIGNATURE: ("bad signature", 0x6982),
-    REVOKED: ("revoked", 0x6982),
-    EXPIRED: ("expired", 0x6985),
-    OTHER_CURRENCY: ("other currency", 0x6985),
-    WRONG_PARTY: ("wrong party", 0x6985),
-    OVER_PAYMENT_LIMIT: ("over payment limit", 0x6985),
-    OVER_SUM_LIMIT: ("over sum limit", 0x6985),
-    TOO_MANY_RECORDS: ("too many payments since sync", 0x6985),
-    TOO_LONG_OFFLINE: ("too long without sync", 0x6985),
-    INSUFFICIENT_BALANCE: ("insufficient balance", 0x6985),
-    BALANCE_LIMIT: ("over balance limit", 0x6985),
-    IN_DOUBT_FULL: ("too many payments in doubt", 0x6A84),
-    CONFIRM: ("confirm on device", 0x6985),
-    REQUEST_OPEN: ("a request is open", 0x6985),
-    ASK_LEDGER: ("ask the ledger", 0x6985),
-    UNKNOWN_REQUEST: ("unknown request", 0x6A88),
-    UNKNOWN_TRANSFER: ("unknown transfer", 0x6A88),
-    STALE: ("stale number", 0x6985),
-    WRONG_BASE: ("wrong base", 0x6985),
-    NOT_FOR_THIS_DEVICE: ("not for this device", 0x6985),
-    MISMATCH: ("does not match", 0x6A80),
-    NOT_SELECTED: ("not selected", 0x6985),
-    RETIRED: ("retired", 0x6985),
-    REQUEST_CLOSED: ("request closed", 0x6985),
-    LOT: ("lot not supported", 0x6985),
-    REVOCATIONS_MISSING: ("revocation list missing", 0x6985),
+# What ISO/IEC 7816-4 has a status word of its own for; everything else is 6985, conditions of use not satisfied.
+_STATUS_WORDS = {
+    MALFORMED: 0x6A80,
+    WRONG_LENGTH: 0x6700,
+    UNKNOWN_COMMAND: 0x6D00,
+    WRONG_CLASS: 0x6E00,
+    WRONG_PARAMETERS: 0x6A86,
+    NOT_FOUND: 0x6A82,
+    SERVICE: 0x6581,
+    JOURNAL_FULL: 0x6A84,
+    UNKNOWN_OPERATOR: 0x6A88,
+    BAD_CERTIFICATE: 0x6982,
+    BAD_SIGNATURE: 0x6982,
+    REVOKED: 0x6982,
+    IN_DOUBT_FULL: 0x6A84,
+    UNKNOWN_REQUEST: 0x6A88,
+    UNKNOWN_TRANSFER: 0x6A88,
+    MISMATCH: 0x6A80,
+}
+
+# For hosts and documents: a device sends the code and shows its own words.
+NAMES = {
+    MALFORMED: "malformed",
+    WRONG_LENGTH: "wrong length",
+    UNKNOWN_COMMAND: "unknown command",
+    WRONG_CLASS: "unknown class",
+    WRONG_PARAMETERS: "wrong parameters",
+    NOT_FOUND: "not found",
+    NOT_PERSONALISED: "not personalised",
+    ALREADY_PERSONALISED: "already personalised",
+    SERVICE: "service needed",
+    JOURNAL_FULL: "journal full",
+    UNKNOWN_OPERATOR: "unknown operator",
+    BAD_CERTIFICATE: "bad certificate",
+    BAD_SIGNATURE: "bad signature",
+    REVOKED: "revoked",
+    EXPIRED: "expired",
+    OTHER_CURRENCY: "other currency",
+    WRONG_PARTY: "wrong party",
+    OVER_PAYMENT_LIMIT: "over payment limit",
+    OVER_SUM_LIMIT: "over sum limit",
+    TOO_MANY_RECORDS: "too many payments since sync",
+    TOO_LONG_OFFLINE: "too long without sync",
+    INSUFFICIENT_BALANCE: "insufficient balance",
+    BALANCE_LIMIT: "over balance limit",
+    IN_DOUBT_FULL: "too many payments in doubt",
+    CONFIRM: "confirm on device",
+    REQUEST_OPEN: "a request is open",
+    ASK_LEDGER: "ask the ledger",
+    UNKNOWN_REQUEST: "unknown request",
+    UNKNOWN_TRANSFER: "unknown transfer",
+    STALE: "stale number",
+    WRONG_BASE: "wrong base",
+    NOT_FOR_THIS_DEVICE: "not for this device",
+    MISMATCH: "does not match",
+    NOT_SELECTED: "not selected",
+    RETIRED: "retired",
+    REQUEST_CLOSED: "request closed",
+    LOT: "lot not supported",
+    REVOCATIONS_MISSING: "revocation list missing",
 }
 
 
 def name_of(cause: int) -> str:
     """The cause's name in the table, or `cause N` for a code of a newer version."""
-    return CAUSES[cause][0] if cause in CAUSES else "cause %d" % cause
+    return NAMES.get(cause, "cause %d" % cause)
 
 
 def status_word(cause: int) -> int:
-    """The ISO/IEC 7816-4 status word that goes with a cause."""
-    return CAUSES[cause][1]
+    """The status word that goes with a cause."""
+    return _STATUS_WORDS.get(cause, 0x6985)

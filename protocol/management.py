@@ -132,7 +132,7 @@ class Management:
         if purse.certificate is not None:
             first = purse.certificate.encode() == certificate.encode() and root == party.trust.root_key
             if first and purse.acknowledgement.encode() == acknowledgement.encode():
-                return []
+                return [effects.Save(**{PERSONALISED: b"\x01"})]  # the first time may have been cut before this
             raise Refused(ALREADY_PERSONALISED)
         if not operator.verified_by(root, party.verify):
             raise Refused(BAD_CERTIFICATE)
@@ -154,7 +154,7 @@ class Management:
         certificate, acknowledgement = self._pair(data)
         purse = party.purse
         if certificate.encode() == own.encode() and acknowledgement.encode() == purse.acknowledgement.encode():
-            return []
+            return [effects.Drop(own.base_seq + 1)]  # the first time may have been cut before this
         _check_pair(certificate, acknowledgement, party.public_key, party.trust.own, party.sha256, party.verify)
         if certificate.issue <= own.issue:
             raise Refused(STALE)
@@ -167,9 +167,11 @@ class Management:
             raise Refused(WRONG_BASE)
         if not purse.request_floor <= acknowledgement.request_floor <= self._device.payee.watermark:
             raise Refused(WRONG_BASE)
-        self._device.payee.end_for_sync()  # a Request names the Certificate it was signed under
+        payee = self._device.payee
+        payee.check_not_busy()
         return [
             self._installation_space(),
+            effects.Then(payee.close),  # a Request names the Certificate it was signed under
             self._installation(certificate, acknowledgement, self._spent_above(base)),
             effects.Drop(base + 1),
         ]
@@ -222,7 +224,8 @@ class Management:
         if len(nonce) != NONCE_BYTES:
             raise DecodeError("Statement", "length")
         own = self._device.certificate
-        payee.end_for_sync()
+        payee.check_not_busy()
+        payee.close()
         statement = Statement(
             device=party.id,
             nonce=nonce,
@@ -289,8 +292,12 @@ class Management:
         return []
 
     def _put_revocations(self, revocations: Revocations) -> list:
-        self._device.party.trust.install_revocations(revocations)
-        return [effects.Save(**{REVOKED_LIST: revocations.encode()})]
+        trust = self._device.party.trust
+        trust.check_revocations(revocations)
+        return [
+            effects.Save(**{REVOKED_LIST: revocations.encode()}),
+            effects.Then(lambda: trust.install_revocations(revocations)),
+        ]
 
     def _put_load(self, load: Load) -> list:
         party = self._device.party

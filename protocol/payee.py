@@ -70,11 +70,10 @@ class Payee:
         """The amount of the open Request, for which headroom is reserved."""
         return self.request.amount if self.state == OPEN else 0
 
-    def end_for_sync(self) -> None:
-        """Close a Request that a tap opened. Raises `Refused(REQUEST_OPEN)` while a person's is open."""
+    def check_not_busy(self) -> None:
+        """Raises `Refused(REQUEST_OPEN)` while a person's Request is open."""
         if self.busy:
             raise Refused(REQUEST_OPEN)
-        self.close()
 
     def open(
         self,
@@ -91,8 +90,8 @@ class Payee:
         and headroom for the credit are reserved first. Raises `Refused`.
         """
         party = self._party
-        if self.busy and not by_user:
-            raise Refused(REQUEST_OPEN)
+        if not by_user:
+            self.check_not_busy()
         own = party.certificate
         if purpose != REFUND:  # a refund only returns what was paid: the limit held before
             limits.check_headroom(party.purse, own, amount)
@@ -116,6 +115,7 @@ class Payee:
             self.request_hash = party.sha256(message)
             self.payer = payer
             self.by_user = by_user
+            self.refusal = 0
 
         return [
             records.reservation(len(party.purse.in_doubt)),

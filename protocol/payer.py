@@ -31,11 +31,11 @@ class Approval:
     That is one Request, or another one with the same payee and amount.
     """
 
-    def __init__(self, request_hash: bytes, payee: bytes, amount: int):
+    def __init__(self, request_hash: bytes, payee: bytes, amount: int, until: int):
         self.request_hash = request_hash
         self.payee = payee
         self.amount = amount
-        self.until = 0
+        self.until = until
 
     def covers(self, request_hash: bytes, payee: bytes, amount: int, now: int) -> bool:
         same = request_hash == self.request_hash or (payee == self.payee and amount == self.amount)
@@ -43,22 +43,30 @@ class Approval:
 
 
 class Payer:
-    """Pays for one `Party`. `wanted` is the payment a person has been asked to confirm, if any."""
+    """Pays for one `Party`."""
 
     def __init__(self, party: Party):
         self._party = party
-        self.wanted: Approval | None = None
+        self._wanted: Approval | None = None
         self._approval: Approval | None = None
+
+    @property
+    def wanted(self) -> Approval | None:
+        """The payment a person is asked to confirm; the question ends after `limits.APPROVAL_S` seconds."""
+        if self._wanted and self._wanted.until < self._party.clock():
+            self._wanted = None
+        return self._wanted
 
     def approve(self) -> None:
         """A person confirmed `wanted` on the device; the next tap within `limits.APPROVAL_S` seconds pays."""
-        if self.wanted is None:
+        wanted = self.wanted
+        if wanted is None:
             raise LocalError("nothing to confirm")
-        self._approval, self.wanted = self.wanted, None
-        self._approval.until = self._party.clock() + limits.APPROVAL_S
+        wanted.until = self._party.clock() + limits.APPROVAL_S
+        self._approval, self._wanted = wanted, None
 
     def decline(self) -> None:
-        self.wanted = None
+        self._wanted = None
 
     def pay(
         self, payee: Certificate, request: Request, payer_bound: bool, by_user: bool = False, settle_older: bool = True
@@ -136,13 +144,13 @@ class Payer:
         purse = self._party.purse
         now = self._party.clock()
         if request.purpose == REDEEM:
-            return 0
+            return records.REDEEMED
         if by_user:
             return records.CONFIRMED
         if self._approval and self._approval.covers(request_hash, payee_id, request.amount, now):
             return records.CONFIRMED
         if limits.needs_confirmation(purse, own, request.amount):
-            self.wanted = Approval(request_hash, payee_id, request.amount)
+            self._wanted = Approval(request_hash, payee_id, request.amount, now + limits.APPROVAL_S)
             raise Refused(CONFIRM)
         return 0
 

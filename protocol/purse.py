@@ -122,7 +122,10 @@ class Purse:
         amount = record.transfer.amount
         self.balance -= amount
         self.cumulative = record.transfer.cumulative
-        self.unconfirmed = 0 if record.flags & records.CONFIRMED else self.unconfirmed + amount
+        if record.flags == records.CONFIRMED:
+            self.unconfirmed = 0
+        elif record.flags != records.REDEEMED:
+            self.unconfirmed += amount
         self.in_doubt.append(Debit(record.transfer, transfer_hash, record.payee_key, record.flags))
 
     def _close(self, body: records.Closing) -> None:

@@ -27,8 +27,9 @@ from protocol.objects import (
 
 SEQ_BYTES = 4
 
-# Bit of a debit's flags byte
+# A debit's flags byte
 CONFIRMED = 1  # a person confirmed this payment on the payer's device
+REDEEMED = 2  # to the owner's own account: does not count towards the sum without confirmation
 
 
 class Loading(Layout):
@@ -200,7 +201,7 @@ class _Reader:
 
 def _debit_parts(reader):
     transfer, payee_key, flags = reader.object(Transfer), reader.take(KEY_BYTES), reader.take(1)[0]
-    if flags > CONFIRMED:
+    if flags > REDEEMED:
         raise DecodeError("Record", "value")
     return transfer, payee_key, flags
 

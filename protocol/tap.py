@@ -35,6 +35,7 @@ from protocol.trust import check_parties
 # Where the money is
 NOT_PAID = "not paid"  # nothing was committed on either side, or what was is voided
 PAID = "paid"
+NOT_KNOWN = "not known"  # a write failed: only the next start of this device finds out
 TAP_AGAIN = "tap again"  # the other side may have committed: the same two devices must meet again
 
 
@@ -55,6 +56,7 @@ class Tap:
         self.exchanges: list[str] = []
         self.card_id = b""
         self.moved = NOT_PAID
+        self.earlier = 0  # amount of an older payment that this tap found paid, instead of making another
 
     def command(self) -> bytes | None:
         """The next command APDU, or None at the end."""
@@ -138,6 +140,8 @@ class SaleTap(Tap):
         self._payee = payee
         self._evidence = b""
         self._settle_older = True
+        self._earlier = 0
+        payee.refusal = 0
 
     def _command(self):
         if self.stage == "pay":
@@ -155,7 +159,8 @@ class SaleTap(Tap):
         try:
             data = apdu.parse_response(raw)
         except RefusedByPeer as refusal:
-            self.moved = NOT_PAID  # a payer that refuses has committed nothing
+            if refusal.cause != SERVICE:  # then nobody knows what the card has committed
+                self.moved = NOT_PAID  # a payer that refuses has committed nothing
             if refusal.cause != UNKNOWN_OPERATOR or "operators" in self.exchanges:
                 raise
             self._go("unknown operator")
@@ -173,6 +178,7 @@ class SaleTap(Tap):
         if not current:
             if self.exchanges.count("settle older") == MAX_IN_DOUBT:
                 raise Refused(MISMATCH)  # no honest payer has more
+            self._earlier = transfer.amount if self._evidence[0] == Receipt.TYPE else 0
             self._go("older transfer")
         elif self._evidence[0] == Receipt.TYPE:
             self.moved = PAID
@@ -182,8 +188,15 @@ class SaleTap(Tap):
             self._go("voided")
 
     def _settled(self, raw: bytes) -> None:
+        """An older payment that turns out to be received ends the tap.
+
+        A person who thought it had failed is about to pay a second time, and must be told first.
+        """
         apdu.parse_response(raw)
-        self._go("settled")
+        self.earlier = self._earlier
+        if self.earlier:
+            self.moved = NOT_PAID
+        self._go("received" if self.earlier else "voided")
 
     def _confirmed(self, raw: bytes) -> None:
         self._go("accepted")  # whatever the card says of it, we have committed
@@ -261,16 +274,18 @@ class PaymentTap(Tap):
         if evidence.transfer != self._older.hash:
             raise Refused(MISMATCH)
         self._perform(self._payer.close(evidence))
-        if not self._is_mine():
-            self._go("settled")
-        elif isinstance(evidence, Receipt):
-            self.moved = PAID
+        if isinstance(evidence, Receipt):
+            if self._is_mine():
+                self.moved = PAID
+            else:
+                self.earlier = self._older.transfer.amount  # see SaleTap._settled
             self._go("paid")
-        else:
+            return
+        if self._is_mine():
             self.payment.transfer = None
             self.payment.transfer_hash = b""
             self.moved = NOT_PAID
-            self._go("settled")
+        self._go("voided")
 
     def _asked(self, raw: bytes) -> None:
         try:
@@ -286,10 +301,10 @@ class PaymentTap(Tap):
         if not same or request.reference != payment.reference:
             raise Refused(MISMATCH)
         wanted = self._payer.pay(self.card, request, True, by_user=True, settle_older=False)
+        self.moved = TAP_AGAIN  # from here on a failed write may turn out to have happened
         self._outgoing = self._perform(wanted)
         payment.transfer = Transfer.decode(self._outgoing)
         payment.transfer_hash = self._party.sha256(payment.transfer.body())
-        self.moved = TAP_AGAIN
         self._go("committed")
 
     def _answered(self, raw: bytes) -> None:

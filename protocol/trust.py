@@ -89,12 +89,15 @@ class Trust:
         self.operators[certificate.operator] = certificate
         self._verified = b""
 
-    def install_revocations(self, revocations: Revocations) -> None:
-        """Take a complete list of the own operator, newer than the installed one. Raises `Refused`."""
+    def check_revocations(self, revocations: Revocations) -> None:
+        """A complete list of the own operator, not older than the installed one? Raises `Refused`."""
         if revocations.issuer != self.own.operator or not revocations.verified_by(self.own.key, self._verify):
             raise Refused(BAD_CERTIFICATE)
         if revocations.predecessor or revocations.epoch < self.epoch:
             raise Refused(STALE)
+
+    def install_revocations(self, revocations: Revocations) -> None:
+        """Judge by this list from here on: one that was checked, now or before it was stored."""
         self.epoch = revocations.epoch
         self.minimum_issues = dict(revocations.entries)
 

@@ -15,7 +15,7 @@ from apps.link import HostLink
 from drivers.errors import DriverError
 from ports.errors import UartClosed
 from protocol import card as cards
-from protocol.errors import Refused
+from protocol.errors import CONFIRM, Refused
 from protocol.tap import PAID
 from ui.screens import Screens
 from ui.text import type_digit
@@ -23,6 +23,7 @@ from ui.text import type_digit
 _IDLE_MS = const(50)  # keys are scanned so often; everything else wakes the loop
 _RESULT_MS = const(5_000)  # how long an outcome stays when nobody presses a key
 _RADIO_RETRY_MS = const(2_000)
+_SEEN_MS = const(700)  # what is on the screen for less nobody has read: a key pressed earlier was not meant for it
 
 OK = "#"
 BACK = "*"
@@ -39,7 +40,7 @@ class Mode:
 
 
 class App:
-    """`modes[0]` is what typing digits starts, if `digits_start` says so."""
+    """`modes[0]` is what typing digits starts."""
 
     def __init__(self, device, nfc, link_uart, keypad, screen, buzzer, uarts: list, title: str, modes: list, hint: str):
         self._device = device
@@ -56,7 +57,8 @@ class App:
         self._mode_name = ""
         self._amount = 0
         self._collection: Collection | None = None
-        self._shown_since = 0  # an outcome is on the screen since then
+        self._shown_since = 0  # an outcome, or a question, is on the screen since then
+        self._asking = False  # what is shown is the question whether to pay
         self._radio_down_since = 0
         self._listening = False
 
@@ -76,16 +78,18 @@ class App:
         self._device.port.wait(self._uarts, 0 if busy else _IDLE_MS)
         if self._link.poll():
             self._after_host()
-        key = self._keypad.read_key() if self._keypad else None
-        while key:
-            self._press(key)
-            key = self._keypad.read_key()
         try:
+            key = self._keypad.read_key() if self._keypad else None
+            while key:
+                self._press(key)
+                key = self._keypad.read_key()
             self._radio()
         except DriverError:
             self._radio_failed()
-        port = self._device.port
-        if self._shown_since and port.ticks_diff(port.ticks_ms(), self._shown_since) > _RESULT_MS:
+        if self._asking:
+            if not self._device.payer.wanted:
+                self._go_idle()
+        elif self._shown_since and self._shown_ms() > _RESULT_MS:
             self._go_idle()
 
     # --- keys
@@ -94,8 +98,10 @@ class App:
         if self._collection:
             if key == BACK:
                 self._cancel(self._collection)
-        elif self._device.payer and self._device.payer.wanted:
-            self._answer_confirmation(key)
+        elif self._shown_since and self._shown_ms() < _SEEN_MS and (self._asking or key in (OK, BACK)):
+            pass
+        elif self._asking:
+            self._answer(key)
         elif self._mode:
             self._type(self._mode, key)
         elif self._usable():
@@ -117,7 +123,7 @@ class App:
             self._go_idle()
 
     def _begin(self, mode: Mode) -> None:
-        self._shown_since = 0
+        self._clear()
         self._mode = mode
         self._amount = 0
         self._screens.entry(mode.name, 0)
@@ -131,12 +137,13 @@ class App:
             self._amount = type_digit(self._amount, key)
             self._screens.entry(mode.name, self._amount)
 
-    def _answer_confirmation(self, key: str) -> None:
+    def _answer(self, key: str) -> None:
         payer = self._device.payer
-        if key == OK:
-            amount = payer.wanted.amount
+        wanted = payer.wanted
+        if key == OK and wanted:
             payer.approve()
-            self._screens.confirmed(amount)
+            self._clear()
+            self._screens.confirmed(wanted.amount)
             self._show()
         elif key == BACK:
             payer.decline()
@@ -145,7 +152,7 @@ class App:
     # --- as a reader
 
     def _collect(self, mode: Mode) -> None:
-        self._mode = None
+        self._clear()
         self._listening = False
         last = self._device.party.purse.last_receipt
         # A refund names the sale it returns, when that was the last one.
@@ -177,6 +184,7 @@ class App:
 
     def _end(self, collection: Collection) -> None:
         self._collection = None
+        self._clear()
         self._screens.ended(collection)
         self._result(collection.moved == PAID)
 
@@ -206,34 +214,39 @@ class App:
             device.keep_alive = None
             self._listening = False
             self._card.reset()
-        self._show_events()
+            self._show_events()
         gc.collect()
 
     def _show_events(self) -> None:
-        """Show how the tap ended: its last event, or the question a person has to answer."""
+        """Show how a tap or a host's visit ended: where the money is now, whatever else was said in between."""
         device = self._device
-        if device.payer and device.payer.wanted:
-            self._screens.confirm(device.payer.wanted)
-            self._beep(False)
-        elif device.events:
-            self._show_event(*device.events[-1])
-        device.events.clear()
-
-    def _show_event(self, event: str, value) -> None:
-        good = True
-        if event == cards.CREDITED:
-            self._screens.received(value.amount)
-        elif event == cards.DEBITED:
-            good = False
-            self._screens.in_doubt(value.amount)
-        elif event == cards.CLOSED:
-            amount, paid = value
-            good = paid
-            (self._screens.paid if paid else self._screens.returned)(amount)
-        else:
-            good = False
-            self._screens.not_paid(value)
-        self._result(good)
+        events = device.events
+        debited = events.get(cards.DEBITED)
+        paid = events.get(cards.CLOSED)
+        credited = events.get(cards.CREDITED)
+        cause = events.get(cards.VOIDED) or events.get(cards.REFUSED)
+        asked = cause == CONFIRM and not (debited or paid or credited) and device.payer.wanted
+        if events and not asked and device.payer:
+            self._asking = False
+            device.payer.decline()  # the question of an earlier tap is over
+        if debited and device.party.purse.debit_for(debited.request):
+            self._screens.in_doubt(debited.amount)
+            self._result(False)
+        elif paid:
+            (self._screens.paid if paid[1] else self._screens.returned)(paid[0])
+            self._result(paid[1])
+        elif credited:
+            self._screens.received(credited.amount)
+            self._result(True)
+        elif asked:
+            self._clear()
+            self._asking = True
+            self._screens.confirm(asked)
+            self._result(False)
+        elif cause:
+            self._screens.not_paid(cause)
+            self._result(False)
+        events.clear()
 
     def _radio_failed(self) -> None:
         self._listening = False
@@ -244,11 +257,20 @@ class App:
     # --- screen
 
     def _after_host(self) -> None:
-        self._device.events.clear()
-        if not (self._collection or self._mode or self._shown_since):
+        """A host changes what the idle screen says; what it pays or asks to be confirmed is shown as after a tap."""
+        events = self._device.events
+        cause = events.get(cards.REFUSED)
+        if cause and cause != CONFIRM:
+            del events[cards.REFUSED]  # the host says so itself
+        if self._collection:
+            events.clear()
+        elif events:
+            self._show_events()
+        elif not (self._mode or self._shown_since):
             self._screens.idle(self._hint)
 
     def _result(self, good: bool) -> None:
+        self._mode = None
         self._beep(good)
         self._show()
 
@@ -259,7 +281,15 @@ class App:
     def _show(self) -> None:
         self._shown_since = self._device.port.ticks_ms() or 1
 
-    def _go_idle(self) -> None:
+    def _shown_ms(self) -> int:
+        return self._device.port.ticks_diff(self._device.port.ticks_ms(), self._shown_since)
+
+    def _clear(self) -> None:
+        """Nothing is typed and nothing is shown or asked any more."""
         self._shown_since = 0
+        self._asking = False
         self._mode = None
+
+    def _go_idle(self) -> None:
+        self._clear()
         self._screens.idle(self._hint)

@@ -6,26 +6,28 @@ Payment), so that tapping again heals what was torn and never pays twice.
 
 from micropython import const
 
-from drivers.errors import CardGone
-from protocol.errors import NOT_FOUND, DecodeError, Refused, RefusedByPeer
+from drivers.errors import CardGone, ChipError
+from protocol.apdu import RETIRED as RETIRED_FLAG
+from protocol.errors import NOT_FOUND, RETIRED, DecodeError, Refused, RefusedByPeer
+from protocol.objects import PAID as OUTCOME_PAID
 from protocol.states import CLOSED, CREDITED, DONE
-from protocol.tap import NOT_PAID, PAID, TAP_AGAIN, Payment, PaymentTap, SaleTap
+from protocol.tap import NOT_KNOWN, NOT_PAID, PAID, TAP_AGAIN, Payment, PaymentTap, SaleTap
 
 _PATIENCE_MS = const(120_000)  # a request nobody taps is closed after two minutes
 _EMPTY_MS = const(100)  # a card in the field answers within a few milliseconds: after so long it was taken away
 
 # What `step` says
 WAITING = "waiting"
-TAPPED = "tapped"  # a tap has ended early, look at `moved` and `cause`
+TAPPED = "tapped"  # a tap has ended early, look at `moved`, `cause` and `earlier`
 ENDED = "ended"
 
 
 class Collection:
     """`device`, the radio, what is wanted. `pays` says that the money leaves us.
 
-    `moved` tells where the money is (protocol.tap), `cause` why the last tap ended early (0: the card left), `by_peer`
-    who refused, `left_open` that it was stopped while the card may have a payment to us in doubt, which we never
-    credit now.
+    `moved` tells where the money is, `cause` why the last tap ended early (0: the card left), `by_peer` who refused,
+    `earlier` the amount of an older payment which the last tap found paid, `left_open` that it was stopped while a card
+    may have a payment to us in doubt, which we never credit now.
     """
 
     def __init__(self, device, nfc, pays: bool, purpose: int, amount: int, reference: bytes):
@@ -36,18 +38,17 @@ class Collection:
         self.moved = NOT_PAID
         self.cause = 0
         self.by_peer = False
+        self.earlier = 0
         self.left_open = False
-        self.exchanges: list[str] = []
         self.ended = False
+        self._doubtful: list[bytes] = []  # cards that may have paid our open Request; they must come back
         self._same_card = False  # the card of the last tap may still lie there: nobody asked for another tap
         self._since = device.port.ticks_ms()
         self._payment = Payment(amount, purpose, reference)
+        if device.flags & RETIRED_FLAG:
+            raise Refused(RETIRED)
         if not pays:
-            try:
-                device.perform(device.payee.open(amount, purpose, reference, device.random(8), by_user=True))
-            except Refused:
-                device.payee.close()
-                raise
+            device.perform(device.payee.open(amount, purpose, reference, device.random(8), by_user=True))
         nfc.start_polling()
 
     def step(self) -> str:
@@ -71,45 +72,99 @@ class Collection:
 
     def cancel(self) -> None:
         """Stop asking. A Request is closed: nothing of it can be credited later. A committed payment stays in doubt."""
-        self._nfc.stop()
         self.ended = True
         if not self.pays:
             payee = self._device.payee
             payee.close()
-            self.left_open = self.moved == TAP_AGAIN
+            self.left_open = bool(self._doubtful)
             self.moved = PAID if payee.state == CREDITED else NOT_PAID
+        if self._device.fault:
+            self.moved = NOT_KNOWN
+        try:
+            self._nfc.stop()
+        except ChipError:
+            pass  # what can be done about the chip is done when it is needed next
 
     def _tap(self) -> None:
+        self.cause, self.by_peer, self.earlier = 0, False, 0
+        if self._closed_meanwhile():
+            return
         device = self._device
-        self.cause, self.by_peer = 0, False
-        if self.pays:
-            tap = PaymentTap(device.party, device.perform, device.payer, self._payment)
-        else:
-            tap = SaleTap(device.party, device.perform, device.payee)
+        tap = self._new_tap()
         try:
             self._exchange(tap)
-            self._nfc.release()
+            self._release()
             tap.after()
-        except CardGone:
+        except (CardGone, ChipError):
             pass
         except Refused as refusal:
             self._refused(refusal.cause, isinstance(refusal, RefusedByPeer))
         except DecodeError:
             self._refused(NOT_FOUND, True)
-        self.exchanges = tap.exchanges
         device.exchanges += len(tap.exchanges)
-        self.moved = tap.moved
-        if not self.pays and device.payee.refusal:
-            self.cause = device.payee.refusal
-        # Ended when paid, and when what was asked for can no longer be paid.
-        self.ended = self.moved == PAID or tap.stage == DONE or (not self.pays and device.payee.state == CLOSED)
+        self._judge(tap)
         if not self.ended:
             self._nfc.start_polling()
+
+    def _closed_meanwhile(self) -> bool:
+        """The host brought a Resolution of our payment while we waited for the card: that is how it ended."""
+        payment, purse = self._payment, self._device.party.purse
+        if payment.transfer is None or purse.debit_of(payment.transfer_hash):
+            return False
+        closing = purse.last_closing
+        paid = closing and closing[0] == payment.transfer_hash and closing[1] == OUTCOME_PAID
+        self.moved = PAID if paid else NOT_PAID
+        self.ended = True
+        return True
+
+    def _new_tap(self) -> PaymentTap | SaleTap:
+        device = self._device
+        if self.pays:
+            return PaymentTap(device.party, device.perform, device.payer, self._payment)
+        return SaleTap(device.party, device.perform, device.payee)
+
+    def _judge(self, tap) -> None:
+        """Where the money is after this tap, and whether there will be another."""
+        payee = self._device.payee
+        self.earlier = tap.earlier
+        self.moved = tap.moved
+        if self.pays:
+            self.ended = self.moved == PAID or (tap.stage == DONE and self.moved == NOT_PAID and not tap.earlier)
+        else:
+            self.cause = payee.refusal or self.cause
+            self._remember(tap)
+            if self.moved != PAID and self._doubtful:
+                self.moved = TAP_AGAIN
+            # What was asked for can no longer be paid: it is, or a Void went out.
+            self.ended = self.moved == PAID or payee.state == CLOSED
+            if self.ended and self.moved != PAID:
+                self.left_open = bool(self._doubtful)
+                self.moved = NOT_PAID
+        if self._device.fault:
+            self.moved = NOT_KNOWN
+            self.ended = True
+        if tap.earlier:
+            self._same_card = True
+
+    def _remember(self, tap) -> None:
+        """Which cards may have committed a payment that we have not seen."""
+        known = tap.card_id in self._doubtful
+        if tap.moved == TAP_AGAIN and not known:
+            self._doubtful.append(tap.card_id)
+        elif tap.moved != TAP_AGAIN and known and "pay" in tap.exchanges:
+            self._doubtful.remove(tap.card_id)
 
     def _refused(self, cause: int, by_peer: bool) -> None:
         self.cause, self.by_peer = cause, by_peer
         self._same_card = True
-        self._nfc.release()
+        self._release()
+
+    def _release(self) -> None:
+        """Let the card go. The tap is decided already, so a chip that fails now changes nothing."""
+        try:
+            self._nfc.release()
+        except ChipError:
+            pass
 
     def _exchange(self, tap) -> None:
         while True:

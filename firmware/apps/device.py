@@ -67,7 +67,7 @@ class Device:
         self.port = port
         self.clock = Clock(port)
         self.fault = ""
-        self.events: list[tuple] = []
+        self.events: dict = {}  # by protocol.card's event: its latest value
         self.exchanges = 0
         self.keep_alive = None  # set while a reader waits for us
         self.party: Party | None = None
@@ -85,7 +85,8 @@ class Device:
                 raise LocalError("journal was wiped")  # it lives and dies with its key
             if self._journal.head_seq and not seed:
                 raise LocalError("journal without its key")
-        except (StorageError, ProtocolError, PortError) as error:
+            self._finish_what_was_cut()
+        except (StorageError, ProtocolError, PortError, OSError) as error:
             self._fail(error)
 
     # --- what protocol.card needs
@@ -114,10 +115,7 @@ class Device:
         purse = self._started_party().purse
         started = self.port.ticks_us()
         try:
-            answer = effects.perform(wanted, self._journal, self._settings, purse)
-        except (StorageError, PortError, LocalError, OSError) as error:
-            self._fail(error)
-            raise Refused(SERVICE)
+            answer = self._guarded(effects.perform, wanted, self._journal, self._settings, purse)
         finally:
             self._storage_us += self.port.ticks_diff(self.port.ticks_us(), started)
         if purse.acknowledgement:
@@ -128,8 +126,8 @@ class Device:
         """The key's public half; makes the key if there is none. Can be asked for at any time, certificate or not."""
         if self.party is None:
             seed = self.port.key_bytes(_SEED_BYTES)
-            self._settings.put(**{_SEED: seed})
-            self._use_key(seed)
+            self._guarded(self._settings.update, {_SEED: seed})
+            self._guarded(self._use_key, seed)
         return self._started_party().public_key
 
     def reload_trust(self) -> None:
@@ -146,10 +144,12 @@ class Device:
     def record(self, seq: int) -> bytes | None:
         if not self._journal.first_seq <= seq <= self._journal.head_seq:
             return None
-        return self._journal.record(seq)
+        return self._guarded(self._journal.record, seq)
 
     def records(self, from_seq: int):
-        return self._journal.records(from_seq)
+        """The stored records from `from_seq` on."""
+        for seq in range(from_seq, self._journal.head_seq + 1):
+            yield self._guarded(self._journal.record, seq)
 
     def random(self, count: int) -> bytes:
         return self.port.random_bytes(count)
@@ -160,8 +160,8 @@ class Device:
         ).body()
 
     def notify(self, event: str, value) -> None:
-        """Remember for the screen; drawing waits until the tap is over."""
-        self.events.append((event, value))
+        """Remember for the screen, the latest of each kind; drawing waits until the tap is over."""
+        self.events[event] = value
 
     # --- inside
 
@@ -188,11 +188,30 @@ class Device:
         self.payee = Payee(self.party, RequestNumbers(limit, self._save_request_limit), self._find_receipt)
         self.reload_trust()
 
+    def _finish_what_was_cut(self) -> None:
+        """The last steps of a personalisation and of an installation, if power went before them."""
+        purse = self.party.purse if self.party else None
+        if purse and purse.certificate:
+            if not self._settings.get(management.PERSONALISED):
+                self._settings.update({management.PERSONALISED: b"\x01"})
+            if self._journal.first_seq <= purse.base_seq:
+                self._journal.drop_below(purse.base_seq + 1)
+
+    def _guarded(self, action, *arguments):
+        """What touches storage. Refusals pass; after anything else nobody knows what is stored: out of service."""
+        try:
+            return action(*arguments)
+        except Refused:
+            raise
+        except Exception as error:  # noqa: BLE001  (memory may differ from flash now: only a start finds out)
+            self._fail(error)
+            raise Refused(SERVICE)
+
     def _save_request_limit(self, limit: int) -> None:
         self.perform([effects.Save(**{_REQUEST_LIMIT: limit.to_bytes(4, "big")})])
 
     def _find_receipt(self, transfer_hash: bytes) -> Receipt | None:
-        for stored in self._journal.records(self._journal.first_seq):
+        for stored in self.records(self._journal.first_seq):
             if stored[_RECEIPT_AT] != Receipt.TYPE:
                 continue
             if stored[_TRANSFER_HASH_AT : _TRANSFER_HASH_AT + 32] == transfer_hash:

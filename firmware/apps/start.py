@@ -1,15 +1,34 @@
 """Builds the device that `board.py` describes and runs its application. Nothing else looks at the whole board."""
 
+import sys
+
+from micropython import const
+
 import board
 from apps.app import App
 from apps.device import Device
 from drivers.nfc import NfcPort
 from ui.screen import Screen
 
+_RESET_DELAY_MS = const(1_000)  # time to read the reason; and what fails at every start must not wear anything out
+
 
 def run() -> None:
-    """Start and run until the power goes (on a chip) or the host's link closes (a process)."""
+    """Run until the power goes (on a chip) or the host's link closes (a process).
+
+    Whatever nobody foresaw starts the device again: memory may differ from the journal, and what is on the screen from
+    both. It never goes on, and never stops at a prompt.
+    """
     port = getattr(__import__("ports." + board.PORT), board.PORT)
+    try:
+        _run(port)
+    except Exception as error:  # noqa: BLE001
+        sys.print_exception(error)
+        port.sleep_ms(_RESET_DELAY_MS)
+        port.reset()
+
+
+def _run(port) -> None:
     role = getattr(__import__("apps." + board.APP), board.APP)
     link = port.open_uart(board.LINK, board.LINK["baudrate"])
     nfc = port.open_uart(board.NFC, board.NFC["baudrate"])

@@ -23,7 +23,7 @@ _HEADER_BYTES = const(8)
 _CRC_BYTES = const(4)
 _ENOENT = const(2)
 NAME_MAX_BYTES = 24
-VALUE_MAX_BYTES = 1024  # four certificates of 250 bytes
+VALUE_MAX_BYTES = 2304  # a full list of revocations is the longest: 2,110
 FILE_MAX_BYTES = 4096  # one flash block, and read into memory at once
 
 

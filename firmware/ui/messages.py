@@ -38,4 +38,4 @@ def explain(cause: int) -> list[str]:
     """The lines for a cause; 0 is a card that left."""
     if cause == 0:
         return list(REMOVED)
-    return list(_LINES.get(cause, ("Not understood", errors.name_of(cause))))
+    return list(_LINES.get(cause, ("Not understood", "cause %d" % cause)))

@@ -5,7 +5,7 @@ Every outcome says where the money is and what to do.
 
 from binascii import hexlify
 
-from protocol.tap import PAID, TAP_AGAIN
+from protocol.tap import NOT_KNOWN, PAID, TAP_AGAIN
 from ui.messages import explain
 from ui.text import format_amount
 
@@ -42,7 +42,10 @@ class Screens:
 
     def again(self, what: str, collection) -> None:
         """A tap ended early and another is wanted."""
-        if collection.moved == TAP_AGAIN:
+        if collection.earlier:
+            title = "SENT EARLIER" if collection.pays else "HAD EARLIER"
+            self._screen.show_outcome(True, title, self.money(collection.earlier), ["tap=more *=stop"])
+        elif collection.moved == TAP_AGAIN:
             lines = ["same card again" if collection.cause == 0 else explain(collection.cause)[0]]
             self._screen.show_outcome(False, "TAP AGAIN", self.money(collection.amount), lines)
         else:
@@ -54,6 +57,8 @@ class Screens:
             self._screen.show_outcome(True, "PAID" if collection.pays else "RECEIVED", amount, ["thank you"])
         elif collection.moved == TAP_AGAIN:
             self._screen.show_outcome(False, "IN DOUBT", amount, ["tap again, sync"])
+        elif collection.moved == NOT_KNOWN:
+            self._screen.show_outcome(False, "NOT KNOWN", "", ["Switch me off", "and on, then", "tap or look."])
         elif collection.left_open:
             self._screen.show_outcome(False, "NOT PAID", "", ["Card in doubt?", "Tap or sync it:", "money returns"])
         else:

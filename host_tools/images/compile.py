@@ -1,9 +1,10 @@
 """Compiles what one board runs: `firmware/`, `protocol/` and the generated `board.py`, to `.mpy` with mpy-cross.
 
 Only what the board's app, port and parts need is shipped (`_ONLY_FOR`). Named constants become numbers (`constants`)
-and each package of `_LINKED` one module (`link`), because a board has few bytes and names cost many. The same sources
-give the same bytes anywhere: no time, no absolute path goes in. Compiled modules are kept in `build/mpy` under the
-hash of everything that makes them, so that repeating is cheap and nothing stale can be picked up.
+and each package of `_LINKED` one module (`link`) without what the board does not use (`unused`), because a board has
+few bytes and names cost many. The same sources give the same bytes anywhere: no time, no absolute path goes in.
+Compiled modules are kept in `build/mpy` under the hash of everything that makes them, so that repeating is cheap and
+nothing stale can be picked up.
 
 `python -m host_tools.images.compile <board> <folder>` prints the sizes.
 """
@@ -28,6 +29,7 @@ from host_tools.images.boards import BOARDS, PROJECT, Board, BoardError, load_bo
 from host_tools.images.constants import inline_constants
 from host_tools.images.link import link_packages
 from host_tools.images.names import Modules, NamesError, package_of
+from host_tools.images.unused import drop_unused
 
 BUILD = PROJECT / "build"
 
@@ -85,9 +87,10 @@ def build_modules(board_name: str, out_dir: Path, boards_dir: Path = BOARDS) -> 
 
 @cache
 def shared_build(board_name: str) -> Path:
-    """A folder with the built firmware of a board, made once and shared by every process: it is named after all that makes it.
+    """A folder with the built firmware of a board, made once and shared by every process.
 
-    It appears complete or not at all and is never changed, so devices may run from it while sources are edited.
+    It is named after all that makes it, appears complete or not at all and is never changed, so devices may run from
+    it while sources are edited.
     """
     board = load_board(board_name)
     architecture = native_architecture(board)
@@ -147,6 +150,7 @@ def _built(board: Board, architecture: str | None) -> Iterator[tuple[str, bytes]
     try:
         inline_constants(modules, _LINKED)
         modules = link_packages(modules, _LINKED)
+        drop_unused(modules, _LINKED)
     except NamesError as error:
         raise CompileError(str(error)) from error
     for dotted, module in sorted(modules.items()):

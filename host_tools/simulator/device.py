@@ -6,6 +6,7 @@ virtual PN532, the panel to a decoder whose screen and keys a person or a test u
 """
 
 import os
+import signal
 import socket
 import subprocess
 import sysconfig
@@ -24,6 +25,8 @@ HEAP = "320K"  # what a wallet and a terminal must do with, on 64-bit objects
 STOP_TIMEOUT_S = 5.0
 SCREEN_TIMEOUT_S = 20.0
 _UARTS = ("LINK", "NFC", "PANEL")
+# A device that resets itself ends with this code (firmware/ports/unix.py) and starts again, as a chip does.
+_RUN = '"$1" -X heapsize="$2" "$3"; while [ $? -eq 75 ]; do "$1" -X heapsize="$2" "$3"; done'
 
 
 class SimulatorError(Exception):
@@ -117,7 +120,8 @@ class SimulatedDevice:
         }
         try:
             self._process = subprocess.Popen(
-                [micropython(), "-X", f"heapsize={HEAP}", str(self._firmware / "main.py")],
+                ["/bin/sh", "-c", _RUN, "sh", micropython(), HEAP, str(self._firmware / "main.py")],
+                start_new_session=True,
                 env=environment,
                 pass_fds=[theirs.fileno() for _, theirs in uarts.values()],
                 stdin=subprocess.DEVNULL,
@@ -140,7 +144,7 @@ class SimulatedDevice:
         """
         if self._process is None:
             return ""
-        self._process.kill()
+        self._kill()
         said = self._last_words()
         self._process = None
         for device in (self._device_end, self.chip, self.panel):
@@ -148,9 +152,17 @@ class SimulatedDevice:
         self.chip.power_off()
         return said
 
+    def _kill(self) -> None:
+        """Shell and MicroPython alike, where they stand."""
+        assert self._process is not None
+        try:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
     def _last_words(self) -> str:
         assert self._process is not None
-        self._process.kill()
+        self._kill()
         try:
             output, _ = self._process.communicate(timeout=STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:

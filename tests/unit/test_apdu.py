@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol import apdu, errors
-from protocol.errors import CAUSES, DecodeError, Refused, RefusedByPeer
+from protocol.errors import NAMES, DecodeError, Refused, RefusedByPeer
 from tests.unit.world import KINDS, Operator, signer
 
 # Status words a device may answer with (docs/protocol.md, "Commands").
@@ -96,10 +96,10 @@ def test_hello_carries_the_certificate_once_there_is_one():
 def test_causes_are_one_append_only_table():
     named = {name: value for name, value in vars(errors).items() if name.isupper() and isinstance(value, int)}
     assert sorted(named.values()) == list(range(1, len(named) + 1))
-    assert set(CAUSES) == set(named.values())
-    names = [name for name, _ in CAUSES.values()]
+    assert set(NAMES) == set(named.values())
+    names = list(NAMES.values())
     assert len(set(names)) == len(names)
-    assert {sw for _, sw in CAUSES.values()} <= STATUS_WORDS
+    assert {errors.status_word(cause) for cause in NAMES} <= STATUS_WORDS
     assert errors.name_of(254) == "cause 254"
 
 

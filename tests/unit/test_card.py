@@ -13,11 +13,11 @@ from protocol.errors import (
     BAD_CERTIFICATE,
     BAD_SIGNATURE,
     BALANCE_LIMIT,
-    CAUSES,
     JOURNAL_FULL,
     LOT,
     MALFORMED,
     MISMATCH,
+    NAMES,
     NOT_FOR_THIS_DEVICE,
     NOT_FOUND,
     NOT_PERSONALISED,
@@ -720,7 +720,7 @@ def _assert_an_answer(answer):
     sw = answer[-2] << 8 | answer[-1]
     if sw != apdu.SW_OK and sw & 0xFF00 != apdu.SW_MORE:
         assert len(answer) == 3
-        assert answer[0] in CAUSES
+        assert answer[0] in NAMES
         assert sw == status_word(answer[0])
 
 

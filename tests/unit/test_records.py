@@ -66,7 +66,7 @@ def test_unknown_kinds_and_flags_are_refused():
     wallet, _ = one_of_each()
     debit = wallet.journal.stored[2]
     assert raises(DecodeError, records.decode, debit[:4] + b"\x0b" + debit[5:]).reason == "type"
-    assert raises(DecodeError, records.decode, debit[:-1] + b"\x02").reason == "value"
+    assert raises(DecodeError, records.decode, debit[:-1] + b"\x03").reason == "value"
 
 
 def test_an_installation_keeps_what_is_in_doubt():
@@ -77,7 +77,7 @@ def test_an_installation_keeps_what_is_in_doubt():
     record = records.decode(wallet.journal.stored[-1])
     assert [transfer.encode() for transfer, _, _ in record.in_doubt] == [wallet_debit.transfer.encode()]
     stored = wallet.journal.stored[-1]
-    assert raises(DecodeError, records.decode, stored[:-1] + b"\x02").reason == "value"
+    assert raises(DecodeError, records.decode, stored[:-1] + b"\x03").reason == "value"
 
 
 def test_a_snapshot_never_claims_more_in_doubt_than_a_device_has_slots():

@@ -79,16 +79,17 @@ def test_revoked_devices_and_operators():
 
 def test_revocations_are_of_the_own_operator_complete_and_newer():
     this = trust()
-    this.install_revocations(OWN.revoke(5, []))
-    this.install_revocations(OWN.revoke(5, []))
-    assert cause_of(this.install_revocations, OWN.revoke(4, [])) == STALE
+    for _ in range(2):
+        this.check_revocations(OWN.revoke(5, []))
+        this.install_revocations(OWN.revoke(5, []))
+    assert cause_of(this.check_revocations, OWN.revoke(4, [])) == STALE
     delta = Revocations.of([], issuer=1, epoch=6, predecessor=5, predecessor_hash=b"h" * 32).sign(OWN.key.sign)
-    assert cause_of(this.install_revocations, delta) == STALE
+    assert cause_of(this.check_revocations, delta) == STALE
     other = Operator(2, ROOT)
     this.add_operator(other.certificate)
-    assert cause_of(this.install_revocations, other.revoke(9, [])) == BAD_CERTIFICATE
+    assert cause_of(this.check_revocations, other.revoke(9, [])) == BAD_CERTIFICATE
     forged = Revocations.of([], issuer=1, epoch=9, predecessor=0, predecessor_hash=bytes(32)).sign(other.key.sign)
-    assert cause_of(this.install_revocations, forged) == BAD_CERTIFICATE
+    assert cause_of(this.check_revocations, forged) == BAD_CERTIFICATE
     assert this.epoch == 5
 
 
