@@ -53,6 +53,7 @@ class Payee:
         self.request_hash = NO_HASH
         self.payer: Certificate | None = None  # the one a Request was bound to
         self.by_user = False
+        self._first_head = party.purse.head_seq
         self.refusal = 0  # why the last Transfer was voided, a cause of protocol.errors
 
     @property
@@ -69,6 +70,10 @@ class Payee:
     def expected(self) -> int:
         """The amount of the open Request, for which headroom is reserved."""
         return self.request.amount if self.state == OPEN else 0
+
+    def may_be_unseen(self, receipt: Receipt) -> bool:
+        """Power may have gone between this credit and the screen: it was our last record when we were started."""
+        return receipt.seq == self._first_head
 
     def check_not_busy(self) -> None:
         """Raises `Refused(REQUEST_OPEN)` while a person's Request is open."""

@@ -178,7 +178,9 @@ class SaleTap(Tap):
         if not current:
             if self.exchanges.count("settle older") == MAX_IN_DOUBT:
                 raise Refused(MISMATCH)  # no honest payer has more
-            self._earlier = transfer.amount if self._evidence[0] == Receipt.TYPE else 0
+            older = _decode_evidence(self._evidence)
+            if isinstance(older, Receipt) and self._payee.may_be_unseen(older):
+                self._earlier = transfer.amount
             self._go("older transfer")
         elif self._evidence[0] == Receipt.TYPE:
             self.moved = PAID
@@ -188,15 +190,15 @@ class SaleTap(Tap):
             self._go("voided")
 
     def _settled(self, raw: bytes) -> None:
-        """An older payment that turns out to be received ends the tap.
+        """An older payment that turns out to be received, when nobody may have seen that, ends the tap.
 
-        A person who thought it had failed is about to pay a second time, and must be told first.
+        Somebody who thinks it failed is about to pay a second time, and must be told first.
         """
         apdu.parse_response(raw)
         self.earlier = self._earlier
         if self.earlier:
             self.moved = NOT_PAID
-        self._go("received" if self.earlier else "voided")
+        self._go("received unseen" if self.earlier else "settled")
 
     def _confirmed(self, raw: bytes) -> None:
         self._go("accepted")  # whatever the card says of it, we have committed
