@@ -98,7 +98,6 @@ EXPLANATIONS = {
     errors.MISMATCH: _still("Two things that belong together do not match.", "Start again from the beginning."),
     errors.NOT_SELECTED: _still("The device lost the connection's beginning.", "Repeat."),
     errors.RETIRED: _still("The device is retired: it neither pays nor is paid.", "Take it to its operator."),
-    errors.REQUEST_CLOSED: _still("The payment was cancelled.", "Start again if it is still wanted."),
     errors.LOT: _still("This is money with conditions, which the device cannot take.", "Load plain money."),
     errors.REVOCATIONS_MISSING: _still("The device lacks the latest list of blocked devices.", "Run: jiaozi sync"),
 }

@@ -38,7 +38,7 @@ from protocol.objects import (
     Receipt,
     Request,
     Transfer,
-    Void,
+    decode_answer,
 )
 from protocol.trust import check_parties
 
@@ -195,7 +195,7 @@ class Card:
         return answer
 
     def _confirm(self, command, data: bytes) -> bytes:
-        evidence = (Receipt if data[:1] == bytes((Receipt.TYPE,)) else Void).decode(data)
+        evidence = decode_answer(data)
         purse = self._device.party.purse
         if purse.debit_of(evidence.transfer):
             self._evidence = evidence
@@ -235,7 +235,7 @@ class Card:
         return self._device.party.trust.own.encode()
 
     def _generate(self, command, data: bytes) -> bytes:
-        self._nothing(data)
+        self._refuse_data(data)
         return self._device.generate_key()
 
     def _personalise(self, command, data: bytes) -> bytes:
@@ -247,14 +247,14 @@ class Card:
         return self._device.perform(self._MANAGED[command.ins](self._management, data))
 
     def _info(self, command, data: bytes) -> bytes:
-        self._nothing(data)
+        self._refuse_data(data)
         return self._management.info()
 
     def _counters(self, command, data: bytes) -> bytes:
-        self._nothing(data)
+        self._refuse_data(data)
         return self._device.counters()
 
-    def _nothing(self, data: bytes) -> None:
+    def _refuse_data(self, data: bytes) -> None:
         if data:
             raise Refused(WRONG_LENGTH)
 

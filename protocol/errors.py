@@ -76,9 +76,8 @@ NOT_FOR_THIS_DEVICE = 32
 MISMATCH = 33
 NOT_SELECTED = 34
 RETIRED = 35
-REQUEST_CLOSED = 36
-LOT = 37
-REVOCATIONS_MISSING = 38
+LOT = 36
+REVOCATIONS_MISSING = 37
 
 # What ISO/IEC 7816-4 has a status word of its own for; everything else is 6985, conditions of use not satisfied.
 _STATUS_WORDS = {
@@ -137,7 +136,6 @@ NAMES = {
     MISMATCH: "does not match",
     NOT_SELECTED: "not selected",
     RETIRED: "retired",
-    REQUEST_CLOSED: "request closed",
     LOT: "lot not supported",
     REVOCATIONS_MISSING: "revocation list missing",
 }

@@ -21,7 +21,7 @@ from protocol.errors import (
     DecodeError,
     Refused,
 )
-from protocol.layout import Layout
+from protocol.info import DeviceInfo
 from protocol.limits import check_headroom
 from protocol.objects import (
     ID_BYTES,
@@ -49,44 +49,6 @@ RETIRED = "retired"
 PERSONALISED = "personalised"
 
 
-class DeviceInfo(Layout):
-    """What a device says of itself to whoever holds it: amounts in minor units, `time` its lower bound."""
-
-    TYPE = 0x30
-    FIELDS = (
-        ("flags", 1),
-        ("operator", 2),
-        ("device", -ID_BYTES),
-        ("key", -KEY_BYTES),
-        ("issue", 4),
-        ("head_seq", 4),
-        ("base_seq", 4),
-        ("balance", 8),
-        ("in_doubt", 8),
-        ("in_doubt_count", 1),
-        ("cumulative", 4),
-        ("load_floor", 4),
-        ("watermark", 4),
-        ("order", 4),
-        ("time", 4),
-    )
-    flags: int
-    operator: int
-    device: bytes
-    key: bytes
-    issue: int
-    head_seq: int
-    base_seq: int
-    balance: int
-    in_doubt: int
-    in_doubt_count: int
-    cumulative: int
-    load_floor: int
-    watermark: int
-    order: int
-    time: int
-
-
 def _check_pair(certificate, acknowledgement, public_key: bytes, operator, sha256, verify) -> None:
     """A Certificate and the Acknowledgement that comes with it must be one operator's word about this device."""
     if certificate.key != public_key or acknowledgement.device != device_id(public_key, sha256):
@@ -97,19 +59,6 @@ def _check_pair(certificate, acknowledgement, public_key: bytes, operator, sha25
         raise Refused(MISMATCH)
     if not (certificate.verified_by(operator.key, verify) and acknowledgement.verified_by(operator.key, verify)):
         raise Refused(BAD_CERTIFICATE)
-
-
-class Counters(Layout):
-    """What this device has spent since it started.
-
-    Microseconds of signing and verifying, microseconds of journal and settings writes, number of card exchanges.
-    """
-
-    TYPE = 0x31
-    FIELDS = (("crypto_us", 4), ("storage_us", 4), ("exchanges", 4))
-    crypto_us: int
-    storage_us: int
-    exchanges: int
 
 
 class Management:

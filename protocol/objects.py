@@ -266,6 +266,11 @@ class Void(SignedLayout):
     transfer: bytes
 
 
+def decode_answer(data: bytes) -> Receipt | Void:
+    """What a payee answers a Transfer with. Raises `DecodeError`."""
+    return (Receipt if data[:1] == bytes((Receipt.TYPE,)) else Void).decode(data)
+
+
 class Resolution(SignedLayout):
     """Signed by the payer's operator: settles an in-doubt payment as a Receipt (PAID) or a Void would."""
 

@@ -27,7 +27,7 @@ class Party:
         self.sign = sign
         self.verify = verify
         self.clock = clock
-        self.keep_alive = keep_alive or _nothing
+        self.keep_alive = keep_alive or _no_hurry
 
     @property
     def certificate(self) -> Certificate:
@@ -56,5 +56,5 @@ class Party:
         return request.signed_message(payee_certificate_hash, payer_certificate_hash, self.currency)
 
 
-def _nothing() -> None:
+def _no_hurry() -> None:
     pass

@@ -15,6 +15,7 @@ from protocol import apdu
 from protocol.errors import (
     ASK_LEDGER,
     MISMATCH,
+    NOT_PERSONALISED,
     RETIRED,
     SERVICE,
     UNKNOWN_OPERATOR,
@@ -24,7 +25,16 @@ from protocol.errors import (
     RefusedByPeer,
 )
 from protocol.limits import MAX_IN_DOUBT
-from protocol.objects import Certificate, OperatorCertificate, Receipt, Request, Transfer, Void, device_id
+from protocol.objects import (
+    Certificate,
+    OperatorCertificate,
+    Receipt,
+    Request,
+    Transfer,
+    Void,
+    decode_answer,
+    device_id,
+)
 from protocol.party import Party
 from protocol.payee import Payee
 from protocol.payer import Payer
@@ -96,8 +106,10 @@ class Tap:
 
     def _selected(self, raw: bytes) -> None:
         flags, _, certificate = apdu.decode_hello(apdu.parse_response(raw))
-        if certificate is None or flags & apdu.OUT_OF_SERVICE:
+        if flags & apdu.OUT_OF_SERVICE:
             raise RefusedByPeer(SERVICE)
+        if certificate is None:
+            raise RefusedByPeer(NOT_PERSONALISED)
         if flags & apdu.RETIRED:
             raise RefusedByPeer(RETIRED)
         self.card = certificate
@@ -178,7 +190,7 @@ class SaleTap(Tap):
         if not current:
             if self.exchanges.count("settle older") == MAX_IN_DOUBT:
                 raise Refused(MISMATCH)  # no honest payer has more
-            older = _decode_evidence(self._evidence)
+            older = decode_answer(self._evidence)
             if isinstance(older, Receipt) and self._payee.may_be_unseen(older):
                 self._earlier = transfer.amount
             self._go("older transfer")
@@ -267,7 +279,7 @@ class PaymentTap(Tap):
 
     def _settled(self, raw: bytes) -> None:
         try:
-            evidence = _decode_evidence(apdu.parse_response(raw))
+            evidence = decode_answer(apdu.parse_response(raw))
         except RefusedByPeer as refusal:
             if refusal.cause != ASK_LEDGER or self._is_mine():
                 raise
@@ -310,7 +322,7 @@ class PaymentTap(Tap):
         self._go("committed")
 
     def _answered(self, raw: bytes) -> None:
-        evidence = _decode_evidence(apdu.parse_response(raw))
+        evidence = decode_answer(apdu.parse_response(raw))
         if evidence.transfer != self.payment.transfer_hash:
             raise Refused(MISMATCH)
         self._evidence = evidence
@@ -329,7 +341,3 @@ class PaymentTap(Tap):
 
     _HANDLERS = dict(Tap._HANDLERS)
     _HANDLERS.update({"settle older": _settled, "request": _asked, "transfer": _answered})
-
-
-def _decode_evidence(data: bytes) -> Receipt | Void:
-    return (Receipt if data[:1] == bytes((Receipt.TYPE,)) else Void).decode(data)

@@ -11,7 +11,7 @@ from micropython import const
 
 from crypto.ed25519 import SigningKey, verify
 from ports.errors import PortError
-from protocol import apdu, effects, management, records
+from protocol import apdu, effects, info, management, records
 from protocol.errors import NOT_PERSONALISED, SERVICE, LocalError, ProtocolError, Refused
 from protocol.objects import OperatorCertificate, Receipt, Revocations
 from protocol.party import Party
@@ -155,7 +155,7 @@ class Device:
         return self.port.random_bytes(count)
 
     def counters(self) -> bytes:
-        return management.Counters(
+        return info.Counters(
             crypto_us=self._crypto_us & _U32, storage_us=self._storage_us & _U32, exchanges=self.exchanges & _U32
         ).body()
 

@@ -31,21 +31,3 @@ def type_digit(amount: int, key: str) -> int:
 def plain(text: str) -> str:
     """`text` with `?` for every character that the screen's font does not have."""
     return "".join([character if " " <= character <= "~" else "?" for character in text])
-
-
-def wrap(text: str, columns: int = COLUMNS) -> list[str]:
-    """`text` in lines of at most `columns`, broken between words; a longer word is broken where the line ends."""
-    lines = []
-    line = ""
-    for word in text.split():
-        while word:
-            room = columns - len(line) - (1 if line else 0)
-            if len(word) <= room or not line:
-                line += (" " if line else "") + word[:room]
-                word = word[room:]
-            if word:
-                lines.append(line)
-                line = ""
-    if line:
-        lines.append(line)
-    return lines

@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar
 from host_tools.devices.errors import DeviceError
 from protocol import apdu
 from protocol.errors import DecodeError
-from protocol.management import Counters, DeviceInfo
+from protocol.info import Counters, DeviceInfo
 from protocol.objects import (
     Acknowledgement,
     Certificate,

@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 RATS = b"\xe0\x50"  # FSDI 5, CID 0
 ATS_HEAD = bytes.fromhex("75339203")  # FSCI 5; TA, TB (FWI 9), TC as the chip sends them
-FRAME_SIZE = 64
 MAX_DATA = 262  # of one host command or answer (UM0701-02, 7.3.8)
 WAITING_TIME_US = 4949000.0  # the largest that 14443-4 knows; the chip reads the ATS, a simulation need not be strict
 _FRAME_SIZES = (16, 24, 32, 40, 48, 64, 96, 128, 256)

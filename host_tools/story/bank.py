@@ -48,10 +48,6 @@ class Bank:
             raise CutOff("somebody asked for the ledger while it is cut off")
         return self._ledger
 
-    @property
-    def root_public(self) -> bytes:
-        return self._root.public
-
     def add_operator(self, number: int) -> None:
         """A new operator: its keys, its certificate from the root, its own payee for redeeming."""
         signer = self.operators[number] = self._key(f"operator-{number}.key", "operator")

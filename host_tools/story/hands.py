@@ -8,7 +8,7 @@ from host_tools.simulator.air import Tap
 from host_tools.simulator.device import SimulatedDevice
 from host_tools.simulator.world import World
 from protocol import apdu
-from protocol.management import Counters
+from protocol.info import Counters
 
 _ANSWERS = ("PAID", "RECEIVED", "NOT PAID", "TAP AGAIN", "IN DOUBT")
 _NAMES = {

@@ -20,14 +20,13 @@ from host_tools.simulator.panel import render_png
 from host_tools.simulator.world import World
 from host_tools.story.bank import Bank
 from host_tools.story.hands import Hands
-from host_tools.story.play import CAST, LOADED
+from host_tools.story.play import CAST, LOADED, TEAR
 
 _SCALE = 3
 _MARGIN = 24
 _CAPTION_HEIGHT = 34
 _PAPER = (250, 250, 248)
 _INK = (40, 44, 52)
-_TEAR = (5, 90)
 
 
 class _Album:
@@ -78,7 +77,7 @@ def main(path: Path) -> None:
         hands, album = Hands(world), _Album(ana, tea)
         hands.ask(tea, "1850#")
         album.take("The tea house has typed 18.50.")
-        hands.tap(tea, ana, 18_50, cut=_TEAR)
+        hands.tap(tea, ana, 18_50, cut=TEAR)
         album.take("Ana takes her wallet away in the middle. Both say so.")
         hands.tap(tea, ana, 18_50)
         album.take("She taps again. Paid, once. No network anywhere.")

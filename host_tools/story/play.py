@@ -21,7 +21,7 @@ ISSUED = 500_00
 LOADED = 200_00
 _WALLET_CLASS = 2
 # The torn tap: the card is taken away in the middle of the frame that carries its Transfer.
-_TEAR = (5, 90)
+TEAR = (5, 90)
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ class Play:
     def _torn_tap(self) -> None:
         gate, ana = self.devices["Metro Gate"], self.devices["Ana"]
         self._hands.ask(gate, "850#")
-        torn = self._hands.tap(gate, ana, 8_50, cut=_TEAR)
+        torn = self._hands.tap(gate, ana, 8_50, cut=TEAR)
         self._note("Ana pays the gate 8.50 and takes her wallet away in the middle", torn, ana, gate, "TAP AGAIN")
         healed = self._hands.tap(gate, ana, 8_50)
         self._note("She taps again: the same Transfer, paid once", healed, ana, gate, "RECEIVED")

@@ -7,18 +7,19 @@ from pathlib import Path
 import pytest
 
 from host_tools import carrier
+from host_tools.cli.exits import Exit, of_error
 from host_tools.crypto import Signer, sha256
 from host_tools.devices import Link
 from host_tools.devices.client import DeviceClient
 from host_tools.devices.errors import CardRemoved
 from host_tools.devices.serial_link import SerialLink
 from host_tools.ledger import Ledger
-from host_tools.ledger.errors import InsufficientFunds, UnknownDevice
+from host_tools.ledger.errors import InsufficientFunds, LedgerUnavailable, UnknownDevice
 from host_tools.simulator.device import SimulatedDevice
 from host_tools.simulator.world import WALLET_BOARD, World
 from protocol import apdu
-from protocol.errors import ALREADY_PERSONALISED, BALANCE_LIMIT, NOT_PERSONALISED, Refused
-from protocol.objects import DAY_S, OPERATOR_PAYEE, WALLET, OperatorCertificate
+from protocol.errors import ALREADY_PERSONALISED, BALANCE_LIMIT, NOT_PERSONALISED, SERVICE, Refused
+from protocol.objects import DAY_S, OPERATOR_PAYEE, WALLET, Load, OperatorCertificate
 
 NOW = 1_800_000_000
 KIND = WALLET << 4 | 3
@@ -48,6 +49,32 @@ class CutLink:
         if self._heard:
             self._link.transceive(apdu)
         raise self._error("cut")
+
+    def close(self) -> None:
+        self._link.close()
+
+
+class RefusingLink:
+    """A link whose device answers one command, `ins`, with `cause`, after it did what was asked or before.
+
+    A device that could not finish a write answers SERVICE, and does not know itself which of the two it was.
+    """
+
+    def __init__(self, link: Link, ins: int, first_byte: int | None, cause: int, done: bool):
+        self._link = link
+        self._ins = ins
+        self._first_byte = first_byte
+        self._cause = cause
+        self._done = done
+
+    def transceive(self, raw: bytes) -> bytes:
+        more = raw[0] & 0x10  # ISO/IEC 7816-4, 5.4.1: command chaining, more parts follow
+        fits = raw[1] == self._ins and self._first_byte in (None, raw[5])
+        if not fits or more:
+            return self._link.transceive(raw)
+        if self._done:
+            self._link.transceive(raw)
+        return apdu.refusal(self._cause)
 
     def close(self) -> None:
         self._link.close()
@@ -253,6 +280,56 @@ def test_a_load_that_the_device_refuses_keeps_nobody_from_a_certificate_and_can_
     wallet.ledger.cancel_load(device, 2)
     wallet.sync(client)  # tells the device that it may never take it; the next one tells the ledger that it knows
     assert wallet.money() == (account, held)
+
+
+@pytest.mark.parametrize("done", [False, True])
+def test_a_device_that_fails_while_it_takes_a_load_has_it_once_after_repeating(wallet: Bench, done: bool):
+    account, held = wallet.money()
+    client = DeviceClient(RefusingLink(wallet.link, apdu.PUT, Load.TYPE, SERVICE, done))
+    with pytest.raises(carrier.LoadWaiting, match="has left the account as load 2; whether the device has it") as said:
+        wallet.load(client, 300)
+    assert "No money moved" not in str(said.value)
+    assert wallet.load(wallet.client()[0], 300).earlier
+    assert wallet.money() == (account - 300, held + 300)
+
+
+def test_a_refused_load_is_named_and_said_to_be_on_its_way(wallet: Bench):
+    client = DeviceClient(RefusingLink(wallet.link, apdu.PUT, Load.TYPE, BALANCE_LIMIT, done=False))
+    with pytest.raises(carrier.LoadWaiting, match=r"take the load \(over balance limit\).*waits as load 2"):
+        wallet.load(client, 300)
+
+
+@pytest.mark.parametrize("done", [False, True])
+@pytest.mark.parametrize("ins", [apdu.PUT, apdu.INSTALL])
+def test_a_device_that_fails_after_its_upload_was_settled_is_told_so(wallet: Bench, ins: int, done: bool):
+    """The first thing after settling that the device can refuse: what a load left behind, or the new Certificate."""
+    wallet.ledger.order_load(wallet.signer, carrier.own_id(wallet.client()[0]), 300, NOW)
+    client = DeviceClient(RefusingLink(wallet.link, ins, Load.TYPE if ins == apdu.PUT else None, SERVICE, done))
+    with pytest.raises(carrier.NotDelivered, match="What it uploaded is in the books") as said:
+        wallet.sync(client)
+    assert said.value.cause == SERVICE and "No money moved" not in str(said.value)
+    assert of_error(said.value) == Exit.SERVICE
+    wallet.sync(wallet.client()[0])
+    assert wallet.money() == (79_700, 20_300)
+
+
+@pytest.mark.parametrize("done", [False, True])
+def test_a_redemption_whose_receipt_the_device_failed_to_store_is_done(wallet: Bench, done: bool):
+    account, held = wallet.money()
+    client = DeviceClient(RefusingLink(wallet.link, apdu.CONFIRM, None, SERVICE, done))
+    moved = wallet.redeem(client, 200)
+    assert (moved.amount, moved.balance) == (200, None)
+    assert wallet.money() == (account + 200, held - 200)
+
+
+def test_money_that_the_device_paid_is_not_said_to_have_stayed(wallet: Bench, monkeypatch: pytest.MonkeyPatch):
+    def gone(*_: object) -> bytes:
+        raise LedgerUnavailable("The ledger's database did not answer", "Run it again")
+
+    monkeypatch.setattr(wallet.ledger, "take_redemption", gone)
+    with pytest.raises(carrier.CarrierError, match="has paid, but the ledger did not take it") as said:
+        wallet.redeem(wallet.client()[0], 200)
+    assert "No money moved" not in str(said.value) and "did not answer. The device shows" in str(said.value)
 
 
 def test_a_renewed_operator_certificate_travels_with_the_sync(wallet: Bench):

@@ -22,14 +22,20 @@ from hypothesis import strategies as st
 
 from host_tools import causes, keys
 from host_tools.cli import currencies, money, reference
+from host_tools.cli import home as homes
 from host_tools.cli.exits import OF_CAUSE, BadInput, Exit, of_error
 from host_tools.cli.main import run
 from host_tools.devices import nfc_reader
 from host_tools.ledger import Ledger
-from host_tools.simulator.device import SimulatedDevice
+from host_tools.simulator.device import SimulatedDevice, SimulatorError
 from host_tools.simulator.world import TERMINAL_BOARD, WALLET_BOARD, World
+from host_tools.story.play import Play, StoryError
 from protocol import errors as protocol_errors
 from protocol.errors import Refused
+from protocol.limits import CERTIFICATE_DAYS, GRACE_DAYS
+from protocol.objects import DAY_S, REVOKED_ALTOGETHER, Revocations
+from tests.ledger import world as ledger_world
+from tests.unit.world import LinkLost
 
 PROJECT = Path(__file__).parents[2]
 PASSPHRASE = "a horse and a cart"
@@ -245,6 +251,10 @@ def failed(result: Result, code: Exit, *words: str) -> None:
         ("report --device Nobody", Exit.WRONG_CARD, ["Nobody"]),
         ("report --device Ana --account Ana", Exit.USAGE, ["one: --device or --account"]),
         ("ledger status --ledger nonsense", Exit.USAGE, ["no database URL"]),
+        ("ledger status --ledger sqlite:///ledger.db?timeout=abc", Exit.USAGE, ["no database URL"]),
+        ("ledger status --ledger postgresql://host:port/x", Exit.USAGE, ["no database URL"]),
+        ("operator revoke Nobody --operator 1", Exit.WRONG_CARD, ["Nobody"]),
+        ("operator revoke Ana", Exit.USAGE, ["operators 1, 2", "--operator"]),
         ("ledger status --ledger sqlite:////nowhere/ledger.db", Exit.LEDGER_REFUSED, ["no ledger at"]),
         ("ledger init --ledger sqlite:////nowhere/ledger.db", Exit.LEDGER_REFUSED, ["No ledger can be made at"]),
         ("ledger init --home /dev/null/x", Exit.USAGE, ["cannot be made"]),
@@ -299,6 +309,70 @@ def test_a_defect_is_one_line_and_its_traceback_only_for_who_asks(town: Town, mo
     assert "42" not in result.err
     monkeypatch.setenv("JIAOZI_DEBUG", "1")
     assert "Traceback" in jiaozi("report", "--home", town.home).err
+
+
+@pytest.mark.parametrize("error", [StoryError("Ana holds 1"), SimulatorError("Ana does not start")])
+def test_a_demo_that_fails_is_one_line_one_object_and_a_code(monkeypatch: pytest.MonkeyPatch, error: Exception):
+    def fail(_: Play) -> dict:
+        raise error
+
+    monkeypatch.setattr(Play, "run", fail)
+    result = jiaozi("demo", "--json")
+    assert json.loads(result.out)["error"]["exit"] == result.code == Exit.CHECK_FAILED
+    assert str(error) in result.err and result.err.count("\n") == 1
+    failed(jiaozi("demo"), Exit.CHECK_FAILED, "The demo failed", str(error))
+
+
+# The operator's daily work
+
+
+def test_a_revoked_device_is_on_its_operators_next_list(town: Town, tmp_path: Path):
+    home = town.copy_of_home(tmp_path)
+    revoke = ("operator", "revoke", "Ana", "--operator", 1, "--home", home)
+    first = in_json(*revoke)
+    assert (first["name"], first["operator"], first["epoch"], first["entries"]) == ("Ana", 1, 1, 1)
+    assert in_json(*revoke) == first
+    assert in_json("operator", "revoke", "Tea House", "--operator", 1, "--home", home)["entries"] == 2
+    with contextlib.closing(sqlite3.connect(home / "ledger.db")) as database:
+        lists = [Revocations.decode(row[0]) for row in database.execute("SELECT revocations FROM revocations")]
+    assert (bytes.fromhex(first["device"]), REVOKED_ALTOGETHER) in lists[-1].entries
+    assert "list number 2" in jiaozi(*revoke).out
+
+
+def test_what_stays_pending_is_booked_to_the_payees_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    village = ledger_world.Town(tmp_path)
+    terminal, wallet = village.device("shop", "terminal"), village.device("wallet", balance=900)
+    with pytest.raises(LinkLost):
+        ledger_world.sale(terminal, wallet, 300, link=ledger_world.Link(cut_at=ledger_world.LOST_TRANSFER))
+    village.sync(wallet)
+    account = village.account(terminal)
+    book = ("ledger", "book-overdue", "--ledger", village.url)
+    monkeypatch.setattr(homes, "now", lambda: village.now)
+    assert in_json(*book)["booked"] == 0
+    assert "Nothing is overdue" in jiaozi(*book).out
+    village.now += (CERTIFICATE_DAYS + GRACE_DAYS + 1) * DAY_S
+    assert in_json(*book)["booked"] == 1
+    assert (village.account(terminal), village.pending()) == (account + 300, 0)
+
+
+def test_status_asks_for_the_devices_as_often_however_many_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    village = ledger_world.Town(tmp_path)
+    asked = 0
+    devices = Ledger.devices
+
+    def counted(ledger: Ledger) -> list[dict]:
+        nonlocal asked
+        asked += 1
+        return devices(ledger)
+
+    monkeypatch.setattr(Ledger, "devices", counted)
+    times = []
+    for name in ("one", "two", "three"):
+        village.device(name)
+        asked = 0
+        in_json("ledger", "status", "--ledger", village.url)
+        times.append(asked)
+    assert times[0] == times[1] == times[2] > 0
 
 
 # Keys and passphrases
@@ -398,7 +472,10 @@ def test_a_frozen_device_gets_nothing(town: Town, tmp_path: Path):
         database.execute("UPDATE devices SET frozen = 'two histories at record 3' WHERE name = 'Ana'")
     where = ("--operator", 1, "--home", home, "--port", town.wallet.link_path)
     for words in (("sync",), ("device", "load", 1), ("device", "redeem", 1)):
-        failed(jiaozi(*words, *where), Exit.REVOKED, "two histories at record 3")
+        result = jiaozi(*words, *where)
+        failed(result, Exit.REVOKED, "two histories at record 3")
+        if "sync" in words:  # its upload was settled, whatever the answer
+            assert "in the books" in result.err and "No money moved" not in result.err
     assert "frozen: Ana" in jiaozi("ledger", "status", "--home", home).out
 
 
@@ -443,12 +520,59 @@ def test_without_terminal_and_passphrase_nothing_hangs(town: Town):
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(town: Town):
-    command = f"{sys.executable} -m host_tools.cli.main report | true"
-    environment = {**os.environ, "JIAOZI_HOME": str(town.home), "PYTHONPATH": str(PROJECT)}
-    result = subprocess.run(
-        ["bash", "-o", "pipefail", "-c", command], env=environment, capture_output=True, text=True, timeout=60
-    )
+    result = shell("jiaozi report | true", town.home)
     assert (result.returncode, result.stderr) == (0, "")
+
+
+def shell(command: str, home: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """A line of bash in which `jiaozi` is the command."""
+    environment = {**os.environ, "JIAOZI_HOME": str(home), "PYTHONPATH": str(PROJECT), **variables}
+    line = f'jiaozi() {{ "{sys.executable}" -m host_tools.cli.main "$@"; }}; {command}'
+    options: Any = {"env": environment, "capture_output": True, "text": True, "timeout": 60}
+    return subprocess.run(["bash", "-o", "pipefail", "-c", line], **options)
+
+
+@pytest.mark.parametrize("where", ["> /dev/full", ">&-", "--json > /dev/full", "--json >&-"])
+def test_money_that_was_issued_is_not_called_a_failure_that_may_be_repeated(town: Town, tmp_path: Path, where: str):
+    home = town.copy_of_home(tmp_path)
+    before = in_json("ledger", "status", "--home", home)["issued"]
+    result = shell(f"jiaozi ledger issue Ana 1 --operator 1 {where}", home)
+    assert result.returncode == Exit.NOT_SHOWN
+    assert result.stderr.count("\n") == 1
+    assert "It is done" in result.stderr and "jiaozi report" in result.stderr and "safe" not in result.stderr
+    assert in_json("ledger", "status", "--home", home)["issued"] == before + 100
+
+
+def test_an_answer_that_nobody_reads_any_more_is_done_all_the_same(town: Town, tmp_path: Path):
+    home = town.copy_of_home(tmp_path)
+    before = in_json("ledger", "status", "--home", home)["issued"]
+    for form in ("", "--json"):
+        result = shell(f"jiaozi ledger issue Ana 1 --operator 1 {form} | true", home)
+        assert (result.returncode, result.stderr) == (0, "")
+    assert in_json("ledger", "status", "--home", home)["issued"] == before + 200
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
+def test_letters_that_the_output_does_not_have_stop_nothing(town: Town, tmp_path: Path, encoding: str):
+    home = town.copy_of_home(tmp_path)
+    opened = shell("jiaozi ledger account open 茶馆 --operator 1", home, PYTHONIOENCODING=encoding)
+    assert (opened.returncode, opened.stderr) == (0, "")
+    assert r"Account \u8336\u9986 opened" in opened.stdout
+    listed = shell("jiaozi ledger account list --json", home, PYTHONIOENCODING=encoding)
+    assert "茶馆" in [row["account"] for row in json.loads(listed.stdout)["accounts"]]
+
+
+@pytest.mark.parametrize("where", ["| true", "> /dev/full", ">&-", "2>&-", "> /dev/full 2>&1"])
+def test_a_failure_that_cannot_be_told_keeps_its_code(town: Town, where: str):
+    result = shell(f"jiaozi report --device Nobody --json {where}", town.home)
+    assert result.returncode == Exit.WRONG_CARD
+    assert "Traceback" not in result.stderr and "Exception" not in result.stderr
+
+
+def test_a_passphrase_that_is_no_text_is_told(town: Town):
+    result = shell(r"JIAOZI_PASSPHRASE=$'\xff' jiaozi ledger issue Ana 1 --operator 1", town.home)
+    assert result.returncode == Exit.KEY
+    assert "JIAOZI_PASSPHRASE is no UTF-8 text" in result.stderr
 
 
 def test_a_passphrase_is_asked_for_twice_and_never_shown(tmp_path: Path):
@@ -516,7 +640,7 @@ def void(_: object) -> None:
 
 
 def test_every_cause_of_a_refusal_says_what_happened_whether_money_moved_and_what_to_do():
-    assert causes.EXPLANATIONS.keys() == protocol_errors.CAUSES.keys()
+    assert causes.EXPLANATIONS.keys() == protocol_errors.NAMES.keys()
     texts = [str(explanation) for explanation in causes.EXPLANATIONS.values()]
     assert len(set(texts)) == len(texts)
     for explanation in causes.EXPLANATIONS.values():
@@ -544,7 +668,7 @@ def test_causes_that_need_different_actions_have_different_exit_codes():
     codes = [of_error(Refused(cause)) for cause in apart]
     assert len(set(codes)) == len(apart) and None not in codes
     assert Exit.CARD_REMOVED not in codes and Exit.LINK_GONE not in codes
-    assert OF_CAUSE.keys() <= e.CAUSES.keys()
+    assert OF_CAUSE.keys() <= e.NAMES.keys()
 
 
 def test_exit_codes_are_what_scripts_rely_on():
@@ -552,7 +676,8 @@ def test_exit_codes_are_what_scripts_rely_on():
     published = (
         "0 OK, 1 CHECK_FAILED, 2 USAGE, 3 REFUSED, 4 LINK_GONE, 5 LEDGER_REFUSED, 6 KEY, 7 CARD_REMOVED, 8 WRONG_CARD,"
         " 9 UNKNOWN_OPERATOR, 10 EXPIRED, 11 TOO_MUCH, 12 TOO_OFTEN, 13 JOURNAL_FULL, 14 NOT_ENOUGH, 15 CONFIRM,"
-        " 16 NOT_GENUINE, 17 REVOKED, 18 SERVICE, 19 NOT_SET_UP, 20 LOAD_WAITING, 70 DEFECT, 130 INTERRUPTED"
+        " 16 NOT_GENUINE, 17 REVOKED, 18 SERVICE, 19 NOT_SET_UP, 20 LOAD_WAITING, 21 NOT_SHOWN, 70 DEFECT,"
+        " 130 INTERRUPTED"
     )
     assert ", ".join(f"{int(code)} {code.name}" for code in Exit) == published
 

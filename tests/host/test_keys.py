@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import stat
 import traceback
 from pathlib import Path
@@ -106,11 +107,18 @@ def test_damaged_fields_are_a_key_file_error(key_file: Path, path: list[str], va
         keys.load(key_file, "operator", PASSPHRASE)
 
 
-@pytest.mark.parametrize("data", [b"", b"{", b"[]", b"null", b"\xff\xfe", b" " * 5000])
+@pytest.mark.parametrize("data", [b"", b"{", b"[]", b"null", b"\xff\xfe", b" " * 5000, b"[" * 4000, b'{"kind":' * 500])
 def test_garbage_is_a_key_file_error(key_file: Path, data: bytes) -> None:
     key_file.write_bytes(data)
     with pytest.raises(keys.KeyFileError, match="backup"):
         keys.load(key_file, "operator", PASSPHRASE)
+
+
+def test_a_pipe_or_folder_in_place_of_a_key_file_is_told_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path, words in ((tmp_path / "pipe", "no key file"), (tmp_path, "cannot be read|no key file")):
+        with pytest.raises(keys.KeyFileError, match=words):
+            keys.public_key(path)
 
 
 def test_swapped_labels_are_noticed(key_file: Path) -> None:

@@ -169,9 +169,6 @@ assert amount == 185, amount
 assert text.type_digit(0, "*") == 0
 assert text.type_digit(99999999, "9") == 999999999
 assert text.type_digit(100000000, "0") == 100000000
-assert text.wrap("Hold the card again until it beeps.") == ["Hold the card", "again until it", "beeps."]
-assert text.wrap("x" * 35 + " y") == ["x" * 16, "x" * 16, "xxx y"]
-assert text.wrap("") == []
 print("ok")
 """
     assert run(script) == b"ok\n"

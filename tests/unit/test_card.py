@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocol import apdu, management, records
+from protocol import apdu, info, records
 from protocol.card import ASK_BYTES, Card
 from protocol.errors import (
     ALREADY_PERSONALISED,
@@ -36,7 +36,7 @@ from protocol.errors import (
     WRONG_PARTY,
     status_word,
 )
-from protocol.management import DeviceInfo
+from protocol.info import DeviceInfo
 from protocol.objects import (
     NO_HASH,
     PERSON,
@@ -668,7 +668,7 @@ def test_pay_has_one_parameter(wallet, terminal):
 
 
 def test_counters_are_a_layout_of_their_own(wallet):
-    assert management.Counters.decode(wallet.send(apdu.COUNTERS)).exchanges == 0
+    assert info.Counters.decode(wallet.send(apdu.COUNTERS)).exchanges == 0
 
 
 # --- hostile input

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pytest
 
-from protocol import apdu, card, errors, limits, management, objects, records, states, trust
+from protocol import apdu, card, errors, info, limits, objects, records, states, trust
 from protocol.layout import Layout, SignedLayout
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "protocol.md"
@@ -71,7 +71,7 @@ def layouts() -> dict[str, DocumentLayout]:
 
 def code_layouts():
     found = {}
-    for module in (objects, records, management):
+    for module in (objects, records, info):
         for name, kind in vars(module).items():
             if isinstance(kind, type) and issubclass(kind, Layout) and kind.TYPE:
                 found[name] = kind

@@ -10,6 +10,7 @@ from protocol.errors import (
     EXPIRED,
     INSUFFICIENT_BALANCE,
     MISMATCH,
+    NOT_PERSONALISED,
     OTHER_CURRENCY,
     REQUEST_OPEN,
     RETIRED,
@@ -458,7 +459,7 @@ def test_a_card_that_cannot_pay_says_so_at_the_first_exchange():
     world, terminal, wallet = shop()
     terminal.open(10)
     blank = world.blank("blank")
-    assert cause_of(meet, sale_tap(terminal), blank) == SERVICE
+    assert cause_of(meet, sale_tap(terminal), blank) == NOT_PERSONALISED
     broken = world.device("broken")
     broken.fault = "journal corrupt"
     assert cause_of(meet, sale_tap(terminal), broken) == SERVICE

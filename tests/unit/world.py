@@ -18,7 +18,7 @@ except ImportError:  # on the device
         return _sha256(data).digest()
 
 
-from protocol import apdu, effects, limits, management, records
+from protocol import apdu, effects, info, limits, management, records
 from protocol.card import Card
 from protocol.errors import NOT_PERSONALISED, SERVICE, Refused
 from protocol.objects import (
@@ -322,7 +322,7 @@ class Device:
         return sha256(b"%s %d %d" % (self.name.encode(), self.journal.head_seq, self._randoms))[:count]
 
     def counters(self) -> bytes:
-        return management.Counters(crypto_us=0, storage_us=0, exchanges=0).body()
+        return info.Counters(crypto_us=0, storage_us=0, exchanges=0).body()
 
     def notify(self, event: str, value) -> None:
         self.events.append((event, value))
