@@ -1,0 +1,154 @@
+"""A person always sees where the money is, whatever a hostile reader, a second card or a lying host does in between."""
+
+import time
+
+import pytest
+
+from host_tools.crypto import sha256
+from host_tools.devices.nfc_reader import NfcReader
+from host_tools.simulator.device import SimulatedDevice
+from protocol import apdu
+from protocol.errors import CONFIRM, INSUFFICIENT_BALANCE, RETIRED, RefusedByPeer
+from protocol.objects import MAX_REVOCATIONS, REVOKED_ALTOGETHER, Order, Request, Revocations, Transfer
+from protocol.objects import RETIRE as RETIRE_ORDER
+from protocol.objects import SALE as SALE_PURPOSE
+from protocol.tap import SaleTap
+from tests.device.table import ANY_KEY, Table, words
+
+FUNDS = 1_000_00
+ABOVE_NO_CONFIRM = 600_00  # a class 2 wallet pays 500.00 without asking
+READING_S = 0.8  # a key that is pressed sooner than a person can read the question is no answer to it
+TRANSFER_FRAME = 5  # RATS, ATS, SELECT, its answer, PAY, the Transfer
+
+
+@pytest.fixture
+def wallet(table: Table) -> SimulatedDevice:
+    return table.wallet("wallet", FUNDS)
+
+
+def refusal_of(table: Table, device: SimulatedDevice, command: bytes) -> int:
+    """The cause with which a device on the cable refuses a command."""
+    with table.on_cable(device) as client, pytest.raises(RefusedByPeer) as refusal:
+        client._send(command)
+    return refusal.value.cause
+
+
+def request_command(table: Table, amount: int) -> bytes:
+    """PAY by a certified terminal in this process."""
+    terminal = table.host_terminal(f"merchant {amount}")
+    request = Request.decode(
+        terminal.perform(terminal.payee.open(amount, SALE_PURPOSE, bytes(8), bytes(8), by_user=True))
+    )
+    return apdu.command(apdu.PAY, terminal.certificate.encode() + request.encode())
+
+
+def test_a_terminal_that_nobody_watches_pays_nobody(table: Table) -> None:
+    """As a card, a terminal pays only after a key press: its own keypad is how it pays."""
+    till, thief = table.terminal("till", FUNDS), table.terminal("thief")
+    table.hands.ask(thief, "100#")
+    table.tap(thief, till, f"NOT PAID\n{words(CONFIRM)}", "CONFIRM PAYMENT\n1.00")
+    assert (table.info(till).balance, table.info(thief).balance) == (FUNDS, 0)
+
+
+def test_junk_after_a_payment_does_not_hide_it(table: Table, wallet: SimulatedDevice) -> None:
+    """A reader that took the Transfer and then sends nonsense leaves the wallet in doubt, and that is what it shows."""
+    merchant = table.host_terminal("merchant")
+    merchant.perform(merchant.payee.open(3_00, SALE_PURPOSE, bytes(8), bytes(8), by_user=True))
+    chip, path = table.world.add_reader()
+    table.world.bring_together(chip, wallet)
+    with NfcReader(path) as reader:
+        tap = SaleTap(merchant.party, merchant.perform, merchant.payee)
+        for _ in range(2):
+            command = tap.command()
+            assert command is not None
+            answer = reader.transceive(command)
+            if tap.stage == "select":
+                tap.response(answer)
+        assert Transfer.decode(apdu.parse_response(answer)).amount == 3_00
+        reader.transceive(apdu.command(0x77))
+    table.world.separate()
+    wallet.panel.wait_for("IN DOUBT\n3.00")
+    assert table.info(wallet).in_doubt == 3_00
+
+
+def test_a_host_that_asks_for_money_is_seen(table: Table, wallet: SimulatedDevice) -> None:
+    """PAY over the cable asks on the screen like a tap; a key pressed before it could be read is no answer."""
+    command = request_command(table, ABOVE_NO_CONFIRM)
+    assert refusal_of(table, wallet, command) == CONFIRM
+    wallet.panel.wait_for("CONFIRM PAYMENT\n600.00")
+    wallet.panel.press("#")
+    assert refusal_of(table, wallet, command) == CONFIRM
+    time.sleep(READING_S)
+    wallet.panel.press("#")
+    wallet.panel.wait_for("CONFIRMED\n600.00")
+    with table.on_cable(wallet) as client:
+        assert Transfer.decode(client._send(command)).amount == ABOVE_NO_CONFIRM
+
+
+def test_a_question_ends_with_the_next_tap(table: Table, wallet: SimulatedDevice) -> None:
+    """OK after something else has happened is no yes to a question of before."""
+    giver = table.wallet("giver", 10_00)
+    command = request_command(table, ABOVE_NO_CONFIRM)
+    assert refusal_of(table, wallet, command) == CONFIRM
+    wallet.panel.wait_for("CONFIRM PAYMENT")
+    table.hands.ask(giver, "A100#")
+    table.tap(giver, wallet, "PAID\n1.00", "RECEIVED\n1.00")
+    time.sleep(READING_S)
+    wallet.panel.press("#")
+    assert refusal_of(table, wallet, command) == CONFIRM  # asked again, not paid
+
+
+def test_a_second_card_does_not_hide_that_the_first_may_have_paid(table: Table, wallet: SimulatedDevice) -> None:
+    terminal, poor = table.terminal("terminal"), table.wallet("poor")
+    table.hands.ask(terminal, "300#")
+    table.torn_tap(terminal, wallet, TRANSFER_FRAME, 50)
+    terminal.panel.wait_for("TAP AGAIN\n3.00")
+    refusal = words(INSUFFICIENT_BALANCE).split("\n")[0]
+    table.tap(terminal, poor, f"TAP AGAIN\n3.00\n{refusal}")
+    table.notice_empty_field(terminal)
+    table.tap(terminal, wallet, "RECEIVED\n3.00", "PAID\n3.00")
+    assert (table.info(wallet).balance, table.info(terminal).balance) == (FUNDS - 3_00, 3_00)
+
+
+def test_a_full_list_of_revocations_is_kept_over_power_loss(table: Table, wallet: SimulatedDevice) -> None:
+    signer = table.bank.operators[1]
+    revoked = [(sha256(bytes([number]))[:16], REVOKED_ALTOGETHER) for number in range(MAX_REVOCATIONS)]
+    whole = Revocations.of(revoked, issuer=1, epoch=7, predecessor=0, predecessor_hash=bytes(32)).sign(signer.sign)
+    with table.on_cable(wallet) as client:
+        client.put(whole.encode())
+    wallet.stop()
+    wallet.start()
+    with table.on_cable(wallet) as client:
+        answer = client._send(apdu.select(apdu.AID))
+    assert apdu.decode_hello(answer)[1] == 7
+
+
+def test_a_retired_device_asks_for_nothing_any_more(table: Table) -> None:
+    terminal = table.terminal("terminal")
+    with table.on_cable(terminal) as client:
+        device = client.info().device
+        retire = Order(operator=1, device=device, number=1, what=RETIRE_ORDER, argument=0)
+        client.put(retire.sign(table.bank.operators[1].sign).encode())
+    terminal.panel.press("100#")
+    terminal.panel.wait_for(f"NOT PAID\n{words(RETIRED)}")
+
+
+def test_a_device_whose_storage_fails_says_that_it_does_not_know(table: Table, wallet: SimulatedDevice) -> None:
+    """A write that fails in the middle of a credit: neither "received" nor "not paid" would be true."""
+    terminal = table.terminal("terminal")
+    table.hands.ask(terminal, "300#")
+    flash = next(terminal.state.glob("*.flash"))
+    size = flash.stat().st_size
+    with flash.open("r+b") as file:
+        whole = file.read()
+        file.truncate(64)  # the chip under the journal is gone
+    table.tap(terminal, wallet, "NOT KNOWN", "IN DOUBT\n3.00")
+    terminal.stop()
+    flash.write_bytes(whole)  # it was the wire, and is mended
+    assert flash.stat().st_size == size
+    terminal.start()
+    wallet.panel.press(ANY_KEY)
+    table.hands.ask(terminal, "100#")
+    table.tap(terminal, wallet, "RECEIVED\n1.00", "PAID\n1.00")
+    info = table.info(wallet)
+    assert (info.in_doubt, table.info(terminal).balance + info.balance) == (0, FUNDS)
