@@ -10,11 +10,13 @@ or here for it), `devices.errors.DeviceError`, `ledger.LedgerError` and `Carrier
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from host_tools.causes import NO_MONEY_MOVED, explain
 from host_tools.crypto import Signer, sha256
 from host_tools.devices.client import DeviceClient
 from host_tools.devices.errors import DeviceError
 from host_tools.ledger import Ledger, LedgerError, loads
 from host_tools.ledger.errors import UnknownDevice
+from host_tools.ledger.settlement import Settlement
 from protocol.errors import (
     ALREADY_PERSONALISED,
     NOT_FOUND,
@@ -22,7 +24,9 @@ from protocol.errors import (
     SERVICE,
     Refused,
     RefusedByPeer,
+    name_of,
 )
+from protocol.info import DeviceInfo
 from protocol.limits import MAX_IN_DOUBT, check_headroom
 from protocol.objects import Certificate, Load, Receipt, Resolution, Transfer, device_id
 
@@ -37,6 +41,19 @@ class WrongOperator(CarrierError):
 
 class LoadWaiting(CarrierError):
     """A load is on its way to this device and has not arrived; the next sync brings it."""
+
+
+class Blocked(CarrierError):
+    """A sync's upload is in the books, but the device is frozen or revoked and gets no Certificate any more."""
+
+
+class NotDelivered(CarrierError):
+    """A sync's upload is in the books, but the device refused, for `cause`, what the ledger sent it."""
+
+    def __init__(self, cause: int):
+        said = explain(cause)
+        super().__init__(f"{said.what} What it uploaded is in the books, and no money is lost. {said.advice}")
+        self.cause = cause
 
 
 @dataclass(frozen=True)
@@ -135,7 +152,7 @@ def sync(
 ) -> SyncReport:
     """Carry the device's journal to the ledger and the ledger's objects to the device.
 
-    `progress(done, all)` counts records.
+    `progress(done, all)` counts records. Raises `NotDelivered` for a refusal after the ledger has settled the upload.
     """
     device = own_id(client)
     nonce, from_seq = ledger.begin_sync(device, now)
@@ -153,10 +170,10 @@ def sync(
             " Is the ledger an older copy? Sync with the one that has them."
         ) from refusal
     settlement = ledger.settle(signer, statement.encode(), records, now)
-    objects = settlement.objects[:-2] if settlement.certified else settlement.objects
-    refused = [(_name(signed), cause) for signed in objects if (cause := _put(client, signed))]
-    if settlement.certified:
-        client.install(*settlement.objects[-2:])
+    try:
+        refused = _deliver(client, settlement)
+    except Refused as refusal:
+        raise NotDelivered(refusal.cause) from refusal
     return SyncReport(
         device=device,
         records=len(records),
@@ -164,9 +181,18 @@ def sync(
         objects=len(settlement.objects),
         certified=settlement.certified,
         dead_letters=settlement.dead_letters,
-        refused=tuple(refused),
+        refused=refused,
         note=settlement.note,
     )
+
+
+def _deliver(client: DeviceClient, settlement: Settlement) -> tuple[tuple[str, int], ...]:
+    """Hand everything over, the new Certificate last. Returns what the device did not take, and why."""
+    objects = settlement.objects[:-2] if settlement.certified else settlement.objects
+    refused = tuple((_name(signed), cause) for signed in objects if (cause := _put(client, signed)))
+    if settlement.certified:
+        client.install(*settlement.objects[-2:])
+    return refused
 
 
 def _put(client: DeviceClient, signed: bytes) -> int:
@@ -204,15 +230,24 @@ def load(client: DeviceClient, ledger: Ledger, signer: Signer, amount: int, now:
     try:
         client.put(order.encode())
     except RefusedByPeer as refusal:
-        raise LoadWaiting(
-            f"The device did not take the load ({refusal}). The amount has left the account and waits as load"
-            f" {order.number}. Run: jiaozi sync, which delivers it, or give it back with: jiaozi ledger cancel-load"
-        ) from refusal
+        raise LoadWaiting(_not_taken(order.number, refusal.cause)) from refusal
     try:
         sync(client, ledger, signer, now)
-    except (DeviceError, Refused, LedgerError):
+    except (DeviceError, Refused, LedgerError, CarrierError):
         return Moved(device, amount, None, earlier=False)  # it said that it has the money; the books wait for a sync
     return Moved(device, amount, _balance(client), earlier=False)
+
+
+def _not_taken(number: int, cause: int) -> str:
+    if cause == SERVICE:  # after a failed write only the device's next start finds out whether it has the load
+        return (
+            f"{explain(cause).what} The amount has left the account as load {number}; whether the device has it is not"
+            " known, and it counts once. Switch the device off and on, then run the same again."
+        )
+    return (
+        f"The device did not take the load ({name_of(cause)}). The amount has left the account and waits as load"
+        f" {number}. Run: jiaozi sync, which delivers it, or give it back with: jiaozi ledger cancel-load"
+    )
 
 
 @dataclass(frozen=True)
@@ -238,7 +273,7 @@ def _finished(
     for _ in range(2):  # the first delivers it, the second shows the ledger its record
         try:
             sync(client, ledger, signer, now)
-        except DeviceError:
+        except (DeviceError, NotDelivered):
             if _load_state(ledger, device, number) != loads.LOADED:
                 raise
         state = _load_state(ledger, device, number)
@@ -289,15 +324,21 @@ def _take(ledger: Ledger, payee_signer: Signer, transfer: Transfer, now: int) ->
     try:
         return ledger.take_redemption(payee_signer, transfer.encode(), now)
     except LedgerError as error:
+        reason = str(error).partition(f". {NO_MONEY_MOVED}")[0]  # in the ledger none did, in the device it has
         raise CarrierError(
-            f"The device has paid, but the ledger did not take it: {error}"
+            f"The device has paid, but the ledger did not take it: {reason}."
             " The device shows the amount as in doubt until a sync settles it."
         ) from error
 
 
-def _balance(client: DeviceClient) -> int | None:
-    """For the person who waits; everything is done, and a device that left by now changes nothing of it."""
+def last_info(client: DeviceClient) -> DeviceInfo | None:
+    """For the person who waits; everything is done, and a device that left or failed by now changes nothing of it."""
     try:
-        return client.info().balance
-    except DeviceError:
+        return client.info()
+    except (DeviceError, Refused):
         return None
+
+
+def _balance(client: DeviceClient) -> int | None:
+    said = last_info(client)
+    return said.balance if said else None

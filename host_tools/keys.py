@@ -10,6 +10,7 @@ import binascii
 import json
 import os
 import secrets
+import stat
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,8 +109,10 @@ def _box(passphrase: str, salt: bytes, cost: Cost) -> SecretBox:
 def _read(path: Path) -> dict[str, Any]:
     """The fields of a key file in their own types, every one checked."""
     try:
-        with path.open("rb") as file:
-            data = file.read(_FILE_MAX_BYTES + 1)
+        # Without O_NONBLOCK, opening a pipe that nobody writes would wait for ever.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+            regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+            data = file.read(_FILE_MAX_BYTES + 1) if regular else b""
     except FileNotFoundError:
         raise KeyFileError(f"{path} does not exist. Make the key first, or name the right file.") from None
     except OSError as error:
@@ -128,7 +131,7 @@ def _read(path: Path) -> dict[str, Any]:
             "box": base64.b64decode(raw["box"], validate=True),
             "cost": cost,
         }
-    except (ValueError, KeyError, TypeError, binascii.Error):
+    except (ValueError, KeyError, TypeError, RecursionError, binascii.Error):
         raise damaged from None
     costs_are_sane = (
         type(cost.operations) is int

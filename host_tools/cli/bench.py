@@ -1,4 +1,7 @@
-"""The prompt of `jiaozi sim run`: press keys, tap, look, pull the plug. One line each, from a person or a script on standard input."""
+"""The prompt of `jiaozi sim run`: press keys, tap, look, pull the plug.
+
+One line each, from a person or a script on standard input.
+"""
 
 import cmd
 import sys
@@ -41,7 +44,7 @@ class Bench(cmd.Cmd):
             )
 
     def do_press(self, line: str) -> None:
-        """press NAME KEYS: press keys on a device's panel, e.g. press tea 1850#   (# = OK, * = back, A to D as the screen says)."""
+        """press NAME KEYS: press keys on a panel, e.g. press tea 1850# (# OK, * back, A to D as the screen says)."""
         words = line.split()
         if len(words) != 2:
             self._complain("press takes a device and keys, e.g. press tea 1850#")
@@ -94,7 +97,7 @@ class Bench(cmd.Cmd):
             device.start()
             self._show(device)
 
-    def do_help(self, _: str) -> None:
+    def do_help(self, arg: str) -> None:
         """help: this list."""
         for name in ("list", "press", "tap", "lift", "look", "cut", "power", "help", "quit"):
             usage, _, what = (getattr(self, f"do_{name}").__doc__ or "").partition(": ")

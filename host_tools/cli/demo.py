@@ -1,6 +1,5 @@
 """`jiaozi demo`: a day of offline payments on simulated boards, from issuing to reconciliation."""
 
-import json
 import tempfile
 from pathlib import Path
 from typing import Annotated
@@ -8,6 +7,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from host_tools.cli import output
+from host_tools.cli.exits import CheckFailed
+from host_tools.simulator.device import SimulatorError
 from host_tools.story.play import Play, StoryError
 from host_tools.story.stage import RichStage, SilentStage
 
@@ -26,15 +28,13 @@ def demo(
         raise typer.BadParameter(f"{keep} exists. Nothing was done; name a folder that does not exist yet.")
     with tempfile.TemporaryDirectory(prefix="jiaozi-demo-") as scratch:
         folder = keep or Path(scratch)
-        console = Console()
-        stage = SilentStage() if as_json else RichStage(console)
+        stage = SilentStage() if as_json else RichStage(Console())
         try:
             result = Play(folder, stage).run()
-        except StoryError as error:
-            Console(stderr=True).print(f"The demo failed: {error}", style="bold red")
-            raise typer.Exit(1) from error
+        except (StoryError, SimulatorError) as error:
+            raise CheckFailed(f"The demo failed: {error}") from error
         if as_json:
-            print(json.dumps(result, indent=2))
+            output.tell(True, result)
         else:
             assert isinstance(stage, RichStage)
             stage.reconciliation(result)

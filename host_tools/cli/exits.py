@@ -4,7 +4,7 @@ from enum import IntEnum
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from host_tools.carrier import CarrierError, LoadWaiting, WrongOperator
+from host_tools.carrier import Blocked, CarrierError, LoadWaiting, NotDelivered, WrongOperator
 from host_tools.devices import errors as device_errors
 from host_tools.devices.client import UnreadableAnswer
 from host_tools.keys import KeyFileError
@@ -18,6 +18,10 @@ class BadInput(Exception):
 
 class CheckFailed(Exception):
     """What was to be checked is not so; the message says what."""
+
+
+class NotShown(Exception):
+    """What was asked for is done, but its result could not be shown; the message says where to look."""
 
 
 class Exit(IntEnum):
@@ -52,6 +56,7 @@ class Exit(IntEnum):
     SERVICE = 18, "the device is out of service"
     NOT_SET_UP = 19, "the device is not personalised, or already is"
     LOAD_WAITING = 20, "the amount has left the account and is still on its way to the device"
+    NOT_SHOWN = 21, "it is done, but its result could not be written to stdout or read back; look before repeating"
     DEFECT = 70, "a defect of this program"
     INTERRUPTED = 130, "interrupted by Ctrl-C"
 
@@ -86,6 +91,7 @@ OF_CAUSE = {
 _OF_ERROR: tuple[tuple[type[Exception], Exit], ...] = (
     (BadInput, Exit.USAGE),
     (CheckFailed, Exit.CHECK_FAILED),
+    (NotShown, Exit.NOT_SHOWN),
     (KeyFileError, Exit.KEY),
     (device_errors.CardRemoved, Exit.CARD_REMOVED),
     (device_errors.NoCard, Exit.WRONG_CARD),
@@ -96,10 +102,12 @@ _OF_ERROR: tuple[tuple[type[Exception], Exit], ...] = (
     (ledger_errors.UnknownOperator, Exit.UNKNOWN_OPERATOR),
     (ledger_errors.InsufficientFunds, Exit.NOT_ENOUGH),
     (ledger_errors.DeviceFrozen, Exit.REVOKED),
+    (ledger_errors.DeviceRevoked, Exit.REVOKED),
     (ledger_errors.LedgerError, Exit.LEDGER_REFUSED),
     (SQLAlchemyError, Exit.LEDGER_REFUSED),
     (WrongOperator, Exit.UNKNOWN_OPERATOR),
     (LoadWaiting, Exit.LOAD_WAITING),
+    (Blocked, Exit.REVOKED),
     (CarrierError, Exit.REFUSED),
     (causes.DecodeError, Exit.WRONG_CARD),
     (OSError, Exit.USAGE),
@@ -108,6 +116,6 @@ _OF_ERROR: tuple[tuple[type[Exception], Exit], ...] = (
 
 def of_error(error: BaseException) -> Exit | None:
     """The exit code for an error that a person can do something about; None for a defect."""
-    if isinstance(error, causes.Refused):
+    if isinstance(error, causes.Refused | NotDelivered):
         return OF_CAUSE.get(error.cause, Exit.REFUSED)
     return next((code for kind, code in _OF_ERROR if isinstance(error, kind)), None)

@@ -112,8 +112,10 @@ class Home:
     def check_url(self) -> None:
         """Raises `BadInput` for a URL of which SQLAlchemy can make nothing."""
         try:
-            make_url(self.ledger_url).get_dialect().import_dbapi()
-        except (ArgumentError, NoSuchModuleError):
+            url = make_url(self.ledger_url)
+            url.get_dialect().import_dbapi()
+            url.get_dialect()().create_connect_args(url)
+        except (ArgumentError, NoSuchModuleError, ValueError):
             raise BadInput("--ledger is no database URL. Type one like sqlite:////var/lib/jiaozi/ledger.db") from None
         except ImportError as error:
             raise BadInput(
@@ -177,3 +179,10 @@ def find_device(ledger: Ledger, text: str) -> dict:
             f"{text!r} fits {len(found)} devices. Type more of the id: {', '.join(r['id'][:12] for r in found)}"
         )
     return found[0]
+
+
+def blocked(device: dict) -> str:
+    """Why a device gets nothing any more, for people; empty for a device in good standing."""
+    if device["frozen"]:
+        return f"frozen: {device['frozen']}"
+    return "revoked by its operator" if device["revoked"] else ""

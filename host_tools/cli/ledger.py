@@ -3,6 +3,7 @@
 from typing import Annotated
 
 import typer
+from rich.console import RenderableType
 
 from host_tools.cli import home as homes
 from host_tools.cli import money, options, output
@@ -10,6 +11,7 @@ from host_tools.cli.exits import BadInput, CheckFailed
 from host_tools.cli.home import Home
 from host_tools.ledger import Ledger
 from host_tools.ledger.errors import InvalidInput
+from protocol.objects import OPERATOR_PAYEE
 
 app = typer.Typer(no_args_is_help=True, help="The ledger: accounts, issued money, and whether the books balance.")
 account_app = typer.Typer(no_args_is_help=True, help="Customer accounts.")
@@ -43,11 +45,12 @@ def status(
     """Where the issued money is, in sums."""
     with Home(home, ledger).ledger() as books:
         report = books.reconciliation()
-        devices = [row for row in books.devices() if row not in homes.operator_rows(books)]
+        devices = [row for row in books.devices() if row["kind"] >> 4 != OPERATOR_PAYEE]
         currency = homes.ledger_currency(books)
         dead_letters = len(books.dead_letters())
     sums = {part: sum(report[part].values()) for part in PARTS}
     frozen = [row["name"] for row in devices if row["frozen"]]
+    revoked = [row["name"] for row in devices if row["revoked"]]
     facts = {
         "currency": output.currency_facts(currency),
         "issued": report["issued"],
@@ -55,12 +58,15 @@ def status(
         "difference": report["difference"],
         "devices": len(devices),
         "frozen": len(frozen),
+        "revoked": len(revoked),
         "dead_letters": dead_letters,
     }
     rows = [(part.replace("_", " "), output.amount_text(amount, currency)) for part, amount in sums.items()]
     rows.append(("issued", output.amount_text(report["issued"], currency)))
-    parts = [output.listing(("where", "amount"), rows, ("amount",)), ""]
-    parts.append(f"{len(devices)} devices" + (f", {len(frozen)} frozen: {', '.join(frozen)}" if frozen else ""))
+    parts: list[RenderableType] = [output.listing(("where", "amount"), rows, ("amount",)), ""]
+    groups = (("frozen", frozen), ("revoked", revoked))
+    parts.append(f"{len(devices)} devices")
+    parts += [f"{len(names)} {state}: {', '.join(names)}" for state, names in groups if names]
     if dead_letters:
         parts.append(output.warning(f"{dead_letters} records were not taken. See: jiaozi report"))
     output.tell(as_json, facts, *parts)
@@ -149,7 +155,8 @@ def issue(
                 "This root key is not the ledger's. No money moved. Use the home of the ledger's central bank."
             )
         books.issue(target, units, homes.now())
-        balance = books.balance(target)
+        with output.telling():
+            balance = books.balance(target)
     facts = {
         "operator": number,
         "account": account,
@@ -178,3 +185,20 @@ def cancel_load(
     facts = {"device": row["id"], "cancelled_to": number}
     text = f"Load {number} of {row['name']}, and lower ones, are no longer offered."
     output.tell(as_json, facts, output.done(text), "Sync the device twice: then the money is back in the account.")
+
+
+@app.command("book-overdue")
+def book_overdue(
+    home: options.Home = options.DEFAULT_HOME,
+    ledger: options.LedgerUrl = None,
+    as_json: options.Json = False,
+) -> None:
+    """Book payments that stay pending to payees whose time to sync is over. Run it once a day.
+
+    The money goes to the payee's owner, whose account gets it: a payee that was lost has most likely handed out the
+    goods.
+    """
+    with Home(home, ledger).ledger() as books:
+        booked = books.book_overdue(homes.now())
+    text = "Nothing is overdue." if booked == 0 else f"{booked} overdue payments booked to their payees' accounts."
+    output.tell(as_json, {"booked": booked}, output.done(text))

@@ -1,6 +1,5 @@
 """The `jiaozi` command put together, and the one place where errors become a line and an exit code (`exits`)."""
 
-import json
 import os
 import sys
 import traceback
@@ -10,7 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from typer.exceptions import TyperException
 
 from host_tools.causes import UPDATE, explain
-from host_tools.cli import device, exits, ledger, operator, output
+from host_tools.cli import device, exits, ledger, operator, output, streams
 from host_tools.cli.demo import demo
 from host_tools.cli.exits import Exit
 from host_tools.cli.report import report
@@ -38,17 +37,22 @@ app.add_typer(sim, name="sim")
 def run(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code. Nothing is raised: a person never sees a traceback."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    streams.prepare()
+    code = _run(arguments)
+    streams.finish()
+    return code
+
+
+def _run(arguments: list[str]) -> int:
     try:
         code = int(app(arguments, standalone_mode=False, prog_name="jiaozi") or 0)
-        sys.stdout.flush()
         return _interrupted(arguments) if code == Exit.INTERRUPTED else code
     except TyperException as error:
         return _typed_wrongly(error, arguments)
     except (KeyboardInterrupt, typer.Abort):
         return _interrupted(arguments)
-    except (BrokenPipeError, SystemExit):  # whoever read our output has seen enough; Rich and typer make an exit of it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Exit.OK
+    except SystemExit:  # what Rich makes of a pipe that nobody reads; help, the demo and the bench are cut short by it
+        return Exit.NOT_SHOWN
     except Exception as error:  # noqa: BLE001 - the last resort, so that a defect is one line too
         code = exits.of_error(error)
         if os.environ.get(DEBUG):
@@ -79,7 +83,10 @@ def _words(error: Exception) -> str:
 
 
 def _defect(error: Exception) -> str:
-    return f"A defect in jiaozi: {type(error).__name__}. Repeating is safe. Set {DEBUG}=1 to see where, and report it."
+    return (
+        f"A defect in jiaozi: {type(error).__name__}. Look with jiaozi report what was done before repeating."
+        f" Set {DEBUG}=1 to see where, and report it."
+    )
 
 
 def _typed_wrongly(error: TyperException, arguments: list[str]) -> int:
@@ -94,9 +101,7 @@ def _typed_wrongly(error: TyperException, arguments: list[str]) -> int:
 
 def _failed(code: Exit, text: str, arguments: list[str]) -> int:
     if "--json" in arguments:
-        print(
-            json.dumps({"error": {"exit": int(code), "name": code.name.lower(), "message": text}}, ensure_ascii=False)
-        )
+        output.tell_failure_as_json(int(code), code.name.lower(), text)
     output.tell_failure(text)
     return code
 

@@ -40,7 +40,8 @@ def load(
                 moved = carrier.load(client, books, signer, units, homes.now())
             except InsufficientFunds:
                 raise _short_account(books, carrier.own_id(client), units, currency) from None
-            facts = _moved_facts(books, moved, currency)
+            with output.telling():
+                facts = _moved_facts(books, moved, currency)
     _tell_moved(as_json, facts, f"{output.amount_text(units, currency)} loaded into {facts['name']}.", currency)
 
 
@@ -68,7 +69,8 @@ def redeem(
                 moved = carrier.redeem(client, books, signer, payee_signer, units, homes.now())
             except InsufficientFunds:
                 raise _short_purse(books, client, units, currency) from None
-            facts = _moved_facts(books, moved, currency)
+            with output.telling():
+                facts = _moved_facts(books, moved, currency)
     _tell_moved(as_json, facts, f"{output.amount_text(units, currency)} redeemed from {facts['name']}.", currency)
 
 
@@ -87,7 +89,7 @@ def _moved_facts(ledger: Ledger, moved: carrier.Moved, currency: Currency) -> di
 
 def _tell_moved(as_json: bool, facts: dict, text: str, currency: Currency) -> None:
     balance = facts["device_balance"]
-    gone = "not known, it left too early: sync it"
+    gone = "not known, it did not say: sync it"
     lines = {
         "device holds": gone if balance is None else output.amount_text(balance, currency),
         "account holds": output.amount_text(facts["account_balance"], currency),

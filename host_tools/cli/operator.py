@@ -131,6 +131,38 @@ def renew(
     output.tell(as_json, facts, output.done(f"Operator {number} certified until {facts['valid_until']}"))
 
 
+@app.command()
+def revoke(
+    device: Annotated[str, typer.Argument(metavar="DEVICE", help="The device's name, or the beginning of its id.")],
+    operator: options.Operator = None,
+    home: options.Home = options.DEFAULT_HOME,
+    ledger: options.LedgerUrl = None,
+    passphrase_file: options.PassphraseFile = None,
+    as_json: options.Json = False,
+) -> None:
+    """Put a device, of any operator, on the operator's list of blocked devices. This cannot be taken back."""
+    here = Home(home, ledger)
+    number = here.operator_number(operator)
+    with here.ledger() as books:
+        row = homes.find_device(books, device)
+        signer = here.operator_signer(number, passphrase_file)
+        revocations = books.revoke(signer, number, bytes.fromhex(row["id"]), homes.now())
+    facts = {
+        "device": row["id"],
+        "name": row["name"],
+        "operator": number,
+        "epoch": revocations.epoch,
+        "entries": len(revocations.entries),
+    }
+    output.tell(
+        as_json,
+        facts,
+        output.done(f"{row['name']} is blocked by operator {number}, on its list number {revocations.epoch}."),
+        "Each of the operator's devices refuses it from its own next sync on. The operator's own device gets no new"
+        " certificate and no loads any more, and what its owner holds is for people to settle.",
+    )
+
+
 @app.command("list")
 def list_(
     home: options.Home = options.DEFAULT_HOME,

@@ -15,8 +15,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from host_tools.cli import money
+from host_tools.cli import money, streams
 from host_tools.cli.currencies import Currency
+from host_tools.cli.exits import NotShown
 from protocol.objects import DAY_S
 
 _PIPE_WIDTH = 200  # columns when nobody looks: nothing is cut in a file
@@ -38,13 +39,30 @@ def _console(stream) -> Console:
 
 
 def tell(as_json: bool, facts: dict, *parts: RenderableType) -> None:
-    """Print `facts` as JSON, or `parts` for a person."""
-    if as_json:
-        print(json.dumps(facts, ensure_ascii=False))
-        return
-    console = stdout()
-    for part in parts:
-        console.print(part)
+    """Print `facts` as JSON, or `parts` for a person. Raises `NotShown`."""
+    with telling():
+        try:
+            if as_json:
+                print(json.dumps(facts))
+            else:
+                console = stdout()
+                for part in parts:
+                    console.print(part)
+            sys.stdout.flush()
+        except (BrokenPipeError, SystemExit):  # whoever read our output has seen enough; Rich makes an exit of it
+            streams.discard()
+
+
+@contextmanager
+def telling() -> Iterator[None]:
+    """Around what only tells of finished work: nothing that fails in here undoes it, so it is said as `NotShown`."""
+    try:
+        yield
+    except NotShown:
+        raise
+    except Exception as error:
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        raise NotShown(f"It is done, but the result cannot be shown ({reason}). Look with: jiaozi report") from error
 
 
 def currency_facts(currency: Currency | None) -> dict | None:
@@ -99,9 +117,20 @@ def warning(text: str) -> Text:
 
 
 def tell_failure(text: str) -> None:
-    """One line on stderr; on a terminal it is broken between words."""
+    """One line on stderr; on a terminal it is broken between words. If nobody can be told, the exit code remains."""
     console = stderr()
-    console.print(Text.assemble(("✗ ", "red"), text), soft_wrap=not console.is_terminal)
+    try:
+        console.print(Text.assemble(("✗ ", "red"), text), soft_wrap=not console.is_terminal)
+    except (OSError, ValueError, SystemExit):
+        pass
+
+
+def tell_failure_as_json(code: int, name: str, text: str) -> None:
+    """The one JSON object on stdout of a command that failed, if anybody can be told."""
+    try:
+        print(json.dumps({"error": {"exit": code, "name": name, "message": text}}), flush=True)
+    except (OSError, ValueError):
+        streams.discard()
 
 
 @contextmanager

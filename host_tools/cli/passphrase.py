@@ -20,8 +20,8 @@ def read(file: Path | None, what: str, new: bool = False) -> str:
         return _from_file(file)
     given = os.environ.get(VARIABLE)
     if given:
-        return given
-    if not sys.stdin.isatty():
+        return _checked(given, VARIABLE)
+    if sys.stdin is None or not sys.stdin.isatty():
         raise KeyFileError(
             f"There is no terminal to ask for the passphrase of {what}. Set {VARIABLE} or give --passphrase-file."
         )
@@ -31,7 +31,16 @@ def read(file: Path | None, what: str, new: bool = False) -> str:
             raise KeyFileError("The two passphrases differ. Nothing was written; try again.")
     except EOFError:
         raise KeyFileError(f"No passphrase was typed for {what}. Nothing was changed; try again.") from None
-    return typed
+    return _checked(typed, "What was typed")
+
+
+def _checked(passphrase: str, where: str) -> str:
+    """Bytes that are no UTF-8 come from the system as lone surrogates, which no passphrase can be made of."""
+    try:
+        passphrase.encode()
+    except UnicodeEncodeError:
+        raise KeyFileError(f"{where} is no UTF-8 text. Nothing was changed; use one that is.") from None
+    return passphrase
 
 
 def _from_file(file: Path) -> str:

@@ -1,5 +1,6 @@
 """`jiaozi report`: what the books say, in full, of one device, or of one account."""
 
+import re
 from typing import Annotated
 
 import typer
@@ -15,7 +16,8 @@ from host_tools.cli.ledger import PARTS
 from host_tools.ledger import Ledger
 from protocol.objects import OPERATOR_PAYEE
 
-_SHORT = 8  # hex digits of an id or hash
+_SHORT = 8  # hex digits of an id or hash, for people
+_LONG_ID = re.compile(r"\b([0-9a-f]{64}|[0-9a-f]{32})\b")
 
 
 def report(
@@ -56,7 +58,7 @@ def _of_all(books: Ledger, currency: Currency | None) -> tuple[dict, list[Render
     parts: list[RenderableType] = [_money(money, currency)]
     if devices:
         rows = [
-            (row["name"], row["id"][:_SHORT], kind_name(row["kind"]), str(row["operator"]), row["frozen"] or "good")
+            (row["name"], row["id"][:_SHORT], kind_name(row["kind"]), str(row["operator"]), _state(row))
             for row in devices
         ]
         parts += [
@@ -80,13 +82,21 @@ def _of_all(books: Ledger, currency: Currency | None) -> tuple[dict, list[Render
 
 def _money(money: dict, currency: Currency | None) -> RenderableType:
     rows = [
-        (part.replace("_", " "), name, output.amount_text(amount, currency))
+        (
+            part.replace("_", " "),
+            _LONG_ID.sub(lambda found: found[0][:_SHORT], name),
+            output.amount_text(amount, currency),
+        )
         for part in PARTS
         for name, amount in money[part].items()
         if amount or part in ("accounts", "purses")
     ]
     rows.append(("issued", "", output.amount_text(money["issued"], currency)))
     return output.listing(("where", "whose", "amount"), rows, ("amount",))
+
+
+def _state(device: dict) -> str:
+    return homes.blocked(device) or "good"
 
 
 def _of_device(books: Ledger, text: str, currency: Currency | None) -> tuple[dict, list[RenderableType]]:
@@ -98,7 +108,7 @@ def _of_device(books: Ledger, text: str, currency: Currency | None) -> tuple[dic
         "device": row["id"],
         "name": row["name"],
         "kind": f"{kind_name(row['kind'])}, of operator {row['operator']}",
-        "state": row["frozen"] or "good",
+        "state": _state(row),
         "in the books": output.amount_text(row["purse"], currency),
     }
     parts: list[RenderableType] = [output.fields(fields)]

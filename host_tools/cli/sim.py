@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from host_tools.cli import output
 from host_tools.cli.bench import Bench
 from host_tools.simulator import named_air
 from host_tools.simulator.device import SimulatorError
@@ -80,7 +81,7 @@ def _say(air: str, line: str) -> None:
         raise typer.BadParameter(str(error)) from error
     if answer.startswith("error"):
         raise typer.BadParameter(answer)
-    print(answer)
+    output.tell(False, {}, answer)
 
 
 @sim.command()

@@ -8,7 +8,6 @@ from host_tools.cli import home as homes
 from host_tools.cli import links, options, output
 from host_tools.cli.exits import CheckFailed
 from host_tools.cli.home import Home
-from host_tools.ledger.errors import DeviceFrozen
 
 
 def sync(
@@ -31,8 +30,9 @@ def sync(
             carrier.own_certificate(client, number)
             with output.progress("Reading the journal") as report:
                 result = carrier.sync(client, books, signer, homes.now(), report)
-            said = client.info()
-        row = books.device(result.device)
+            said = carrier.last_info(client)
+        with output.telling():
+            row = books.device(result.device)
     facts = {
         "device": result.device.hex(),
         "name": row["name"],
@@ -43,15 +43,16 @@ def sync(
         "dead_letters": list(result.dead_letters),
         "refused": [{"object": name, "why": str(explain(cause))} for name, cause in result.refused],
         "note": result.note,
-        "device_balance": said.balance,
-        "in_doubt": said.in_doubt,
+        "device_balance": said.balance if said else None,
+        "in_doubt": said.in_doubt if said else None,
         "purse": row["purse"],
         "currency": output.currency_facts(currency),
     }
     if not result.certified:
         raise _not_certified(row, result)
-    lines = {"records read": str(result.records), "device holds": output.amount_text(said.balance, currency)}
-    if said.in_doubt:
+    held = output.amount_text(said.balance, currency) if said else "not known, it left too early"
+    lines = {"records read": str(result.records), "device holds": held}
+    if said and said.in_doubt:
         lines["in doubt"] = f"{output.amount_text(said.in_doubt, currency)}, until the payees sync"
     output.tell(as_json, facts, output.done(f"{row['name']} is synced."), output.fields(lines), *_warnings(result))
 
@@ -64,8 +65,11 @@ def _warnings(result: carrier.SyncReport) -> list[Text]:
 
 def _not_certified(row: dict, result: carrier.SyncReport) -> Exception:
     """What was uploaded is in the books, but the device got no new certificate."""
-    if row["frozen"]:
-        return DeviceFrozen(f"{row['name']} is frozen: {row['frozen']}", "Its owner's claim is for people to settle")
+    if row["frozen"] or row["revoked"]:
+        return carrier.Blocked(
+            f"{row['name']} is {homes.blocked(row)}. What it uploaded is in the books. Its owner's claim is for people"
+            " to settle."
+        )
     return CheckFailed(
         f"{row['name']} got no new certificate: {result.note}. What it uploaded is in the books, and no money is lost."
     )

@@ -57,24 +57,24 @@ class CutLink:
 class RefusingLink:
     """A link whose device answers one command, `ins`, with `cause`, after it did what was asked or before.
 
-    A device that could not finish a write answers SERVICE, and does not know itself which of the two it was.
+    A device that could not finish a write answers SERVICE, and does not know itself which of the two it was. With
+    `first_byte` only commands whose data begin so are refused.
     """
 
     def __init__(self, link: Link, ins: int, first_byte: int | None, cause: int, done: bool):
         self._link = link
         self._ins = ins
         self._first_byte = first_byte
-        self._cause = cause
+        self._answer = apdu.refusal(cause)
         self._done = done
 
-    def transceive(self, raw: bytes) -> bytes:
-        more = raw[0] & 0x10  # ISO/IEC 7816-4, 5.4.1: command chaining, more parts follow
-        fits = raw[1] == self._ins and self._first_byte in (None, raw[5])
-        if not fits or more:
-            return self._link.transceive(raw)
+    def transceive(self, apdu: bytes) -> bytes:
+        is_last_part = not apdu[0] & 0x10  # ISO/IEC 7816-4, 5.4.1: command chaining
+        if apdu[1] != self._ins or self._first_byte not in (None, apdu[5]) or not is_last_part:
+            return self._link.transceive(apdu)
         if self._done:
-            self._link.transceive(raw)
-        return apdu.refusal(self._cause)
+            self._link.transceive(apdu)
+        return self._answer
 
     def close(self) -> None:
         self._link.close()

@@ -203,6 +203,13 @@ def test_a_device_is_looked_at_without_any_ledger(town: Town, tmp_path: Path):
     assert "20000 minor units" in shown.out
 
 
+def test_ids_are_whole_for_programs_and_short_for_people(town: Town):
+    (name,) = [name for name in in_json("report", "--home", town.home)["purses"] if name.startswith("Ana")]
+    shown = jiaozi("report", "--home", town.home).out
+    assert len(name) == len("Ana ()") + 32
+    assert name[: len("Ana (") + 8] + ")" in shown and name not in shown
+
+
 def test_names_are_never_read_as_markup(town: Town, tmp_path: Path):
     home = town.copy_of_home(tmp_path)
     in_json("ledger", "account", "open", "[red]Eve[/] :smile:", "--operator", 1, "--home", home)
@@ -337,6 +344,19 @@ def test_a_revoked_device_is_on_its_operators_next_list(town: Town, tmp_path: Pa
         lists = [Revocations.decode(row[0]) for row in database.execute("SELECT revocations FROM revocations")]
     assert (bytes.fromhex(first["device"]), REVOKED_ALTOGETHER) in lists[-1].entries
     assert "list number 2" in jiaozi(*revoke).out
+
+
+def test_a_revoked_device_settles_and_gets_nothing(town: Town, tmp_path: Path):
+    home, device = town.copy_of_home(tmp_path), town.world.add("Lost", WALLET_BOARD)
+    cable = ("--operator", 1, "--home", home, "--port", device.link_path)
+    in_json("device", "personalise", "--account", "Ana", "--kind", "wallet-4", "--name", "Lost", *cable)
+    in_json("device", "load", 5, *cable)
+    in_json("operator", "revoke", "Lost", "--operator", 1, "--home", home)
+    failed(jiaozi("sync", *cable), Exit.REVOKED, "revoked by its operator", "What it uploaded is in the books")
+    for words in (("load", 1), ("redeem", 1)):
+        failed(jiaozi("device", *words, *cable), Exit.REVOKED, "No money moved")
+    assert "1 revoked: Lost" in jiaozi("ledger", "status", "--home", home).out
+    assert "revoked by its operator" in jiaozi("report", "--device", "Lost", "--home", home).out
 
 
 def test_what_stays_pending_is_booked_to_the_payees_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -1,4 +1,4 @@
-"""`jiaozi sim` as people run it: the prompt of `sim run` with a script on standard input, `sim chip` in several processes."""
+"""`jiaozi sim` as people run it: a script at the prompt of `sim run`, `sim chip` in several processes."""
 
 import json
 import os
@@ -140,10 +140,10 @@ def test_a_script_works_the_devices_and_ends_with_its_input(tmp_path: Path) -> N
     result = jiaozi("sim", "run", "--state", str(tmp_path / "state"), stdin=script)
     assert (result.returncode, result.stderr) == (0, "")
     expected = (
-        "│ NOT SET UP",  # look
+        "│ Not set up yet",  # look
         "tea is off; power tea on switches it on",
         "tea          off",  # list
-        "│ NOT SET UP",  # power on
+        "│ Not set up yet",  # power on
         "dance is no command; help lists them",
         "press takes a device and keys",
         "tap takes two different devices",
