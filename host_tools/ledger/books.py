@@ -21,6 +21,8 @@ KINDS = (ISSUED, ACCOUNT, PURSE, PENDING, LOADS_IN_TRANSIT, GUARANTEE, SUSPENSE)
 
 MAX_AMOUNT = (1 << 63) - 1  # BIGINT
 
+STOP = "Stop, keep a copy of the database and report it"
+
 
 def account_of(connection: Connection, kind: str, owner: str, operator: int | None, name: str) -> int:
     """The id of the one account of this kind and owner, opened if it is new."""
@@ -47,7 +49,14 @@ def issued_account(connection: Connection) -> int:
 
 def balance(connection: Connection, account: int) -> int:
     """Minor units; negative for `issued` and for an unfunded purse."""
-    return connection.execute(select(accounts.c.balance).where(accounts.c.id == account)).scalar_one()
+    return whole(connection.execute(select(accounts.c.balance).where(accounts.c.id == account)).scalar_one())
+
+
+def whole(kept: object) -> int:
+    """A kept balance, which SQLite would let be a text. Raises `BooksBroken`."""
+    if not isinstance(kept, int):
+        raise BooksBroken(f"An account's balance is {kept!r}, which is no whole number", STOP)
+    return kept
 
 
 def move(
@@ -71,7 +80,7 @@ def check_balanced(connection: Connection) -> None:
     """The invariant on the kept balances; made before every commit. Raises `BooksBroken`."""
     total = connection.execute(select(func.coalesce(func.sum(accounts.c.balance), 0))).scalar_one()
     if total != 0:
-        raise BooksBroken(f"The books are off by {total}", "Stop, keep a copy of the database and report it")
+        raise BooksBroken(f"The books are off by {total}", STOP)
 
 
 def check(connection: Connection) -> None:
@@ -80,10 +89,9 @@ def check(connection: Connection) -> None:
     added: dict[int, int] = dict.fromkeys(connection.execute(select(accounts.c.id)).scalars(), 0)
     for account, sign in ((postings.c.source, -1), (postings.c.destination, 1)):
         for number, total in connection.execute(select(account, func.sum(postings.c.amount)).group_by(account)):
+            if number not in added:
+                raise BooksBroken(f"A posting names account {number}, which is not in the books", STOP)
             added[number] += sign * int(total)
     for number, kept in connection.execute(select(accounts.c.id, accounts.c.balance)):
         if added[number] != kept:
-            raise BooksBroken(
-                f"Account {number} says {kept}, its postings say {added[number]}",
-                "Stop, keep a copy of the database and report it",
-            )
+            raise BooksBroken(f"Account {number} says {kept}, its postings say {added[number]}", STOP)

@@ -68,6 +68,14 @@ class DeviceFrozen(LedgerError):
     """The device signed two histories or went back in time: nothing is signed for it any more."""
 
 
+class DeviceRevoked(LedgerError):
+    """The device's operator has revoked it: it gets no Certificates and Loads, and cannot redeem."""
+
+
+class Disputed(LedgerError):
+    """The device holds money of a frozen payer, and more than any honest device holds."""
+
+
 class UnknownRequest(LedgerError):
     """The Transfer answers no Request of the ledger's own payee."""
 
@@ -77,4 +85,4 @@ class UnknownLoad(LedgerError):
 
 
 class BooksBroken(LedgerError):
-    """The books do not balance: a defect of the ledger or a changed database."""
+    """The books do not balance or hold what was never written: a defect of the ledger or a changed database."""

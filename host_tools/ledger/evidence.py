@@ -8,9 +8,11 @@ so a carrier can accuse nobody.
 
 from sqlalchemy import Connection, func, select, update
 
+from host_tools.crypto import sha256
 from host_tools.ledger.schema import dead_letters, devices, evidence, positions
 
 MAX_REASON = 200
+OUTSIDE_CHAIN = "posted, not part of the held chain"  # a dead letter's reason
 
 
 def commit_to(
@@ -69,3 +71,11 @@ def dead_letter(connection: Connection, device: bytes, record: bytes, digest: by
         connection.execute(
             dead_letters.insert().values(device=device, record_hash=digest, record=record, reason=reason, at=now)
         )
+
+
+def joined_chain(connection: Connection, device: bytes, raw_records: list[bytes]) -> None:
+    """These are in `records` now: what was kept of them because they lay outside the chain is not needed any more."""
+    outside = (dead_letters.c.device == device, dead_letters.c.reason == OUTSIDE_CHAIN)
+    kept = set(connection.execute(select(dead_letters.c.record_hash).where(*outside)).scalars())
+    for digest in kept.intersection(map(sha256, raw_records)) if kept else ():
+        connection.execute(dead_letters.delete().where(*outside, dead_letters.c.record_hash == digest))

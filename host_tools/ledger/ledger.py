@@ -7,15 +7,16 @@ operator's number and `account` the number of a customer account. `signer` is th
 
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import OperationalError
 
 from host_tools.crypto import Signer
 from host_tools.ledger import books, deadlines, loads, redeem, registry, reports, revocation, schema, settlement
-from host_tools.ledger.errors import LedgerUnavailable
+from host_tools.ledger.errors import BooksBroken, LedgerUnavailable
 from host_tools.ledger.settlement import Settlement
+from protocol.errors import DecodeError
 from protocol.objects import NONCE_BYTES, Acknowledgement, Certificate, Load, OperatorCertificate, Request, Revocations
 
 
@@ -24,6 +25,7 @@ class Ledger:
 
     def __init__(self, engine: Engine):
         self._engine = engine
+        self._reader = schema.reader(engine)
 
     @classmethod
     def create(cls, url: str) -> "Ledger":
@@ -32,22 +34,27 @@ class Ledger:
 
     @classmethod
     def open(cls, url: str) -> "Ledger":
-        """Raises `LedgerMissing`, `NotALedger`."""
+        """Raises `LedgerMissing`, `LedgerUnavailable`, `NotALedger`."""
         return cls(schema.open_existing(url))
 
     def close(self) -> None:
         self._engine.dispose()
 
     @contextmanager
-    def _transaction(self) -> Iterator[Connection]:
+    def _transaction(self, engine: Engine | None = None) -> Iterator[Connection]:
         try:
-            with self._engine.begin() as connection:
+            with (engine or self._engine).begin() as connection:
                 yield connection
                 books.check_balanced(connection)
         except OperationalError as error:
             raise LedgerUnavailable(
                 "The ledger's database did not answer or could not be written", "Close other programs and run it again"
             ) from error
+        except DecodeError as error:  # what devices and people bring is decoded with errors of its own
+            raise BooksBroken(f"The ledger holds what it never wrote ({error})", books.STOP) from error
+
+    def _reading(self) -> AbstractContextManager[Connection]:
+        return self._transaction(self._reader)
 
     # Parties
 
@@ -58,7 +65,7 @@ class Ledger:
 
     def root_key(self) -> bytes:
         """The central bank's public key. Raises `UnknownOperator` before `set_root`."""
-        with self._transaction() as connection:
+        with self._reading() as connection:
             return registry.root_key(connection)
 
     def add_operator(self, certificate: OperatorCertificate) -> None:
@@ -67,7 +74,7 @@ class Ledger:
             registry.add_operator(connection, certificate)
 
     def operator_certificate(self, operator: int) -> OperatorCertificate:
-        with self._transaction() as connection:
+        with self._reading() as connection:
             return registry.operator_certificate(connection, operator)
 
     def open_account(self, operator: int, name: str) -> int:
@@ -81,7 +88,7 @@ class Ledger:
             registry.issue(connection, account, amount, now)
 
     def balance(self, account: int) -> int:
-        with self._transaction() as connection:
+        with self._reading() as connection:
             registry.customer_account(connection, account)
             return books.balance(connection, account)
 
@@ -104,11 +111,13 @@ class Ledger:
             return registry.register(connection, signer, operator, public_key, kind, mcc, account, name, now)
 
     def revoke(self, signer: Signer, operator: int, device: bytes, now: int) -> Revocations:
-        """Put a device (of any operator) on the operator's revocation list; devices get it with their next sync."""
+        """Put a device (of any operator) on the operator's revocation list; devices get it with their next sync.
+
+        The operator's own device gets no Certificates and Loads any more, for good; it still settles what it brings.
+        """
         with self._transaction() as connection:
             registry.signing_operator(connection, signer, operator, now)
-            registry.device(connection, device)
-            return revocation.revoke(connection, signer, operator, device)
+            return revocation.revoke(connection, signer, operator, registry.device(connection, device), now)
 
     # Money into and out of devices
 
@@ -158,41 +167,41 @@ class Ledger:
 
     def check(self) -> None:
         """Add everything up from the postings. Raises `BooksBroken`."""
-        with self._transaction() as connection:
+        with self._reading() as connection:
             books.check(connection)
 
     def reconciliation(self) -> dict:
         """Where every issued unit is (`reports.reconciliation`)."""
-        with self._transaction() as connection:
+        with self._reading() as connection:
             return reports.reconciliation(connection)
 
     def devices(self) -> list[dict]:
-        with self._transaction() as connection:
+        with self._reading() as connection:
             return reports.device_list(connection)
 
     def device(self, device: bytes) -> dict:
         """Raises `UnknownDevice`."""
-        with self._transaction() as connection:
+        with self._reading() as connection:
             registry.device(connection, device)
             return next(row for row in reports.device_list(connection) if row["id"] == device.hex())
 
     def transfers(self, device: bytes) -> list[dict]:
-        with self._transaction() as connection:
+        with self._reading() as connection:
             return reports.transfer_list(connection, device)
 
     def loads(self, device: bytes) -> list[dict]:
-        with self._transaction() as connection:
+        with self._reading() as connection:
             return reports.load_list(connection, device)
 
     def postings(self, account: int) -> list[dict]:
-        with self._transaction() as connection:
+        with self._reading() as connection:
             registry.customer_account(connection, account)
             return reports.statement_of_account(connection, account)
 
     def dead_letters(self) -> list[dict]:
-        with self._transaction() as connection:
+        with self._reading() as connection:
             return reports.dead_letter_list(connection)
 
     def evidence(self) -> list[dict]:
-        with self._transaction() as connection:
+        with self._reading() as connection:
             return reports.evidence_list(connection)

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Row, func, select, update
 
 from host_tools.crypto import Signer, sha256
 from host_tools.ledger import books, registry
-from host_tools.ledger.errors import DeviceFrozen, InvalidInput, UnknownLoad
+from host_tools.ledger.errors import DeviceFrozen, DeviceRevoked, InvalidInput, UnknownLoad
 from host_tools.ledger.schema import devices, loads
 from protocol.objects import MAX_LOAD_MCCS, NO_ID, Load
 
@@ -21,11 +21,16 @@ MAX_OUTSTANDING = 16  # one sync carries them all; more means that nobody collec
 
 
 def order(connection: Connection, signer: Signer, device: bytes, amount: int, now: int) -> Load:
-    """Take `amount` from the device's account and sign a Load. Raises `InsufficientFunds`, `DeviceFrozen`."""
+    """Take `amount` from the device's account and sign a Load.
+
+    Raises `InsufficientFunds`, `DeviceFrozen`, `DeviceRevoked`.
+    """
     row = registry.device(connection, device)
     registry.signing_operator(connection, signer, row.operator, now)
     if row.frozen:
         raise DeviceFrozen(f"Device {row.name} is frozen: {row.frozen}", "Register a new device for its owner")
+    if row.revoked:
+        raise DeviceRevoked(f"Device {row.name} is revoked", "Register a new device for its owner")
     if not 0 < amount < 1 << 32:
         raise InvalidInput(f"{amount} cannot be loaded", "Choose an amount of 1 to 4294967295 minor units")
     if len(outstanding(connection, device)) >= MAX_OUTSTANDING:

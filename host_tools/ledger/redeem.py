@@ -12,6 +12,8 @@ from host_tools.ledger import books, registry, transfers
 from host_tools.ledger.errors import (
     BadSignature,
     DeviceFrozen,
+    DeviceRevoked,
+    Disputed,
     InsufficientFunds,
     InvalidInput,
     UnknownDevice,
@@ -25,7 +27,7 @@ from protocol.objects import DAY_S, NO_HASH, OPERATOR_PAYEE, REDEEM, Certificate
 from protocol.records import credit
 
 OPEN = "open"
-CREDITED = "credited"
+CREDITED = transfers.CREDITED_REQUEST
 CLOSED = transfers.CLOSED_REQUEST
 
 RENEW_DAYS = 30  # a payee's Certificate is used so long, a third of its life
@@ -36,7 +38,8 @@ def open_request(
 ) -> tuple[Certificate, Request]:
     """A Request for the device to pay.
 
-    Raises `InsufficientFunds` when the device must sync first, `DeviceFrozen`, `WrongSigner`.
+    Raises `InsufficientFunds` when the device must sync first, `DeviceFrozen`, `DeviceRevoked`, `Disputed`,
+    `WrongSigner`.
     """
     row = registry.device(connection, device)
     operator = registry.signing_operator(connection, signer, row.operator, now)
@@ -45,9 +48,12 @@ def open_request(
         raise WrongSigner("The payee is another operator's", "Use the payee of the device's operator")
     if row.frozen:
         raise DeviceFrozen(f"Device {row.name} is frozen: {row.frozen}", "Its owner's claim is for people to settle")
+    if row.revoked:  # said before it pays: its payment would be refused, since our payee knows the list
+        raise DeviceRevoked(f"Device {row.name} is revoked", "Its owner's claim is for people to settle")
     if not 0 < amount < 1 << 32:
         raise InvalidInput(f"{amount} cannot be redeemed", "Choose an amount of 1 to 4294967295 minor units")
     held = books.balance(connection, row.purse)
+    _check_undisputed(connection, row, held)
     if held < amount:
         raise InsufficientFunds(
             f"The ledger knows of {held} in this purse, less than {amount}", "Sync the device first"
@@ -78,6 +84,22 @@ def open_request(
         )
     )
     return certificate, request
+
+
+def _check_undisputed(connection: Connection, device: Row, held: int) -> None:
+    """No cracked payer may become its accomplice's bank.
+
+    It can sign any number of debits at one position, and all are posted. An honest payee stops at its limit, so what
+    lies above it beside a frozen payer's money does not leave unseen.
+    """
+    latest = registry.certificate_of(connection, device.id, device.issue)
+    if latest is None or held <= latest[0].balance_limit or not transfers.paid_by_frozen(connection, device.id):
+        return
+    raise Disputed(
+        f"The ledger knows of {held} in the purse of {device.name}, above its limit of {latest[0].balance_limit},"
+        " and a frozen device has paid into it",
+        "Sync the device; what stays is for people to settle",
+    )
 
 
 def take(connection: Connection, payee_signer: Signer, transfer_bytes: bytes, now: int) -> bytes:

@@ -7,6 +7,7 @@ from host_tools.ledger import books
 from host_tools.ledger.errors import (
     AlreadyRegistered,
     BadSignature,
+    BooksBroken,
     InsufficientFunds,
     InvalidInput,
     UnknownAccount,
@@ -101,9 +102,15 @@ def open_account(connection: Connection, operator: int, name: str) -> int:
 
 
 def issue(connection: Connection, account: int, amount: int, now: int) -> None:
-    """The central bank issues `amount` minor units into a customer account."""
+    """The central bank issues `amount` minor units into a customer account. Raises `InvalidInput`."""
     customer_account(connection, account)
-    books.move(connection, books.issued_account(connection), account, amount, "issue", b"", now)
+    issued = books.issued_account(connection)
+    if amount - books.balance(connection, issued) > books.MAX_AMOUNT:
+        raise InvalidInput(
+            f"With {amount} more, the issued money would exceed {books.MAX_AMOUNT} minor units",
+            "Choose a smaller amount",
+        )
+    books.move(connection, issued, account, amount, "issue", b"", now)
 
 
 def customer_account(connection: Connection, account: int) -> Row:
@@ -174,7 +181,7 @@ def register(
             raise AlreadyRegistered("This device's key is registered otherwise", "Wipe the device: it makes a new key")
         first = certificate_of(connection, who, 1)
         if first is None:
-            raise UnknownDevice(f"Device {who.hex()} has no Certificate", "Restore the ledger from a backup")
+            raise BooksBroken(f"Device {who.hex()} has no Certificate", books.STOP)
         return first
     genesis = records.genesis(public_key, sha256)
     connection.execute(
@@ -194,6 +201,7 @@ def register(
             watermark=0,
             load_floor=0,
             next_load_floor=0,
+            revoked=False,
         )
     )
     commit_to(connection, who, 0, genesis, None, public_key, now)

@@ -10,7 +10,8 @@ from host_tools.ledger.transfers import PENDING
 def reconciliation(connection: Connection) -> dict:
     """Where every issued unit is. `difference` is 0, or the ledger is broken.
 
-    Accounts and purses are named `operator:name` and `name (id)`; `pending` names payer, payee and the Transfer's hash.
+    Accounts are named `operator:name`, purses `name (id)`; `pending` names payer, payee and the Transfer's hash. Ids
+    and hashes are whole, so that no two amounts share a name.
     """
     report: dict = {"issued": -_sum(connection, books.ISSUED)}
     report["accounts"] = _balances(connection, books.ACCOUNT)
@@ -41,6 +42,7 @@ def device_list(connection: Connection) -> list[dict]:
             "watermark": row.watermark,
             "load_floor": row.load_floor,
             "frozen": row.frozen,
+            "revoked": row.revoked,
         }
         for row in connection.execute(query.order_by(devices.c.registered_at, devices.c.id))
     ]
@@ -103,20 +105,22 @@ def statement_of_account(connection: Connection, account: int) -> list[dict]:
 
 
 def _sum(connection: Connection, kind: str) -> int:
-    return sum(connection.execute(select(accounts.c.balance).where(accounts.c.kind == kind)).scalars())
+    return sum(
+        map(books.whole, connection.execute(select(accounts.c.balance).where(accounts.c.kind == kind)).scalars())
+    )
 
 
 def _balances(connection: Connection, kind: str) -> dict[str, int]:
     query = select(accounts.c.owner, accounts.c.name, accounts.c.balance).where(accounts.c.kind == kind)
     named = kind in (books.PURSE, books.LOADS_IN_TRANSIT)
     rows = connection.execute(query.order_by(accounts.c.id)).all()
-    return {f"{row.name} ({row.owner[:8]})" if named else row.owner: row.balance for row in rows}
+    return {f"{row.name} ({row.owner})" if named else row.owner: books.whole(row.balance) for row in rows}
 
 
 def _pending(connection: Connection) -> dict[str, int]:
     """The Transfers that make up the pending accounts; one booked to the payee's account for good is not among them."""
     query = select(transfers).where(transfers.c.state == PENDING, transfers.c.defaulted.is_(False))
     return {
-        f"{row.payer.hex()[:8]}->{row.payee.hex()[:8]} {row.hash.hex()[:8]}": row.amount
+        f"{row.payer.hex()}->{row.payee.hex()} {row.hash.hex()}": row.amount
         for row in connection.execute(query.order_by(transfers.c.payer, transfers.c.seq))
     }

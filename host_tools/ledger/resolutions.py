@@ -1,11 +1,11 @@
 """Resolutions: the operator's word on a debit that its payer has in doubt, once the ledger knows how it ended."""
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, and_, or_, select, update
 
 from host_tools.crypto import Signer, verify
 from host_tools.ledger import registry
 from host_tools.ledger.schema import resolutions, transfers
-from host_tools.ledger.transfers import POSTED, VOID
+from host_tools.ledger.transfers import PENDING, POSTED, VOID
 from protocol import objects
 from protocol.objects import Resolution
 
@@ -13,15 +13,19 @@ from protocol.objects import Resolution
 def due(connection: Connection, signer: Signer, payer: Row) -> list[bytes]:
     """The Resolutions the payer needs, oldest debit first.
 
-    One is signed once and repeated until the journal shows the end.
+    One is signed once and repeated until the journal shows the end. What was booked to the payee at the deadline is
+    paid; a Void that comes later gives the money back, and is told unless the journal shows the end by then.
     """
+    ended = or_(
+        transfers.c.state.in_((POSTED, VOID)), and_(transfers.c.state == PENDING, transfers.c.defaulted.is_(True))
+    )
     wanted = (
         select(transfers.c.hash, transfers.c.state)
         .where(
             transfers.c.payer == payer.id,
             transfers.c.debited.is_(True),
             transfers.c.closed.is_(False),
-            transfers.c.state.in_((POSTED, VOID)),
+            ended,
         )
         .order_by(transfers.c.seq)
     )
@@ -29,14 +33,18 @@ def due(connection: Connection, signer: Signer, payer: Row) -> list[bytes]:
 
 
 def _resolution(connection: Connection, signer: Signer, payer: Row, transfer: Row) -> bytes:
+    outcome = objects.VOID if transfer.state == VOID else objects.PAID
     known = find(connection, transfer.hash)
-    if known is not None:
+    if known is not None and Resolution.decode(known).outcome == outcome:
         return known
-    outcome = objects.PAID if transfer.state == POSTED else objects.VOID
     made = Resolution(operator=payer.operator, payer=payer.id, transfer=transfer.hash, outcome=outcome).sign(
         signer.sign
     )
-    connection.execute(resolutions.insert().values(transfer=transfer.hash, resolution=made.encode()))
+    if known is None:
+        connection.execute(resolutions.insert().values(transfer=transfer.hash, resolution=made.encode()))
+    else:
+        changed = update(resolutions).where(resolutions.c.transfer == transfer.hash)
+        connection.execute(changed.values(resolution=made.encode()))
     return made.encode()
 
 

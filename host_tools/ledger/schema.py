@@ -30,12 +30,13 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.dialects import mysql
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import DatabaseError, OperationalError
 
 from host_tools.ledger.errors import LedgerExists, LedgerMissing, LedgerUnavailable, NotALedger
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 LOCK_TIMEOUT_S = 30  # how long a second writer waits for the first
+_READS_ONLY = "reads_only"  # an execution option
 
 metadata = MetaData()
 
@@ -117,6 +118,7 @@ devices = Table(
     Column("next_load_floor", BigInteger, nullable=False),
     Column("statement", _blob()),
     Column("frozen", String(200)),
+    Column("revoked", Boolean, nullable=False),  # by its own operator, for good
 )
 
 certificates = Table(
@@ -138,7 +140,8 @@ records = Table(
     Column("record", _blob(), nullable=False),
 )
 
-# What was uploaded and not taken, with the reason. Never deleted; the same one again is not stored again.
+# What was uploaded and not taken, with the reason; the same one again is not stored again. Deleted only when the record
+# lay outside the held chain and then became part of it: `records` has it from there on.
 dead_letters = Table(
     "dead_letters",
     metadata,
@@ -269,17 +272,27 @@ def create(url: str) -> Engine:
 
 
 def open_existing(url: str) -> Engine:
-    """Open a ledger made by `create`. Raises `LedgerMissing` or `NotALedger`."""
+    """Open a ledger made by `create`. Raises `LedgerMissing`, `LedgerUnavailable` or `NotALedger`."""
     path = _sqlite_path(url)
     if path is not None and not path.exists():
         raise LedgerMissing(f"There is no ledger at {path}", "Check the path, or create a ledger there")
     engine = _engine(url)
     try:
-        with engine.begin() as connection:
+        with reader(engine).begin() as connection:
             _check_version(connection, url)
     except DatabaseError as error:
-        raise NotALedger(f"{_shown(url)} cannot be read as a ledger", "Check the URL, or restore a backup") from error
+        if isinstance(error, OperationalError) and getattr(error.orig, "sqlite_errorname", "") != "SQLITE_ERROR":
+            raise LedgerUnavailable(
+                f"{_shown(url)} did not answer, or another program holds it", "Close other programs and run it again"
+            ) from error
+        # SQLITE_ERROR is SQL that does not fit: other tables than ours
+        raise NotALedger(f"{_shown(url)} cannot be read as a ledger", "Check the URL") from error
     return engine
+
+
+def reader(engine: Engine) -> Engine:
+    """The same database for transactions that only read: they do not wait for a writer that has not committed yet."""
+    return engine.execution_options(**{_READS_ONLY: True})
 
 
 def _check_version(connection: Connection, url: str) -> None:
@@ -320,4 +333,6 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE")  # one writer at a time: what was read stays true until the commit
+    reads_only = connection.get_execution_options().get(_READS_ONLY)
+    # One writer at a time: what was read stays true until the commit
+    connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")

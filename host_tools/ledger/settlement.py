@@ -11,10 +11,10 @@ from dataclasses import asdict, dataclass
 from sqlalchemy import Connection, Row, select, update
 
 from host_tools.crypto import Signer, sha256, verify
-from host_tools.ledger import loads, redeem, registry, resolutions, transfers
+from host_tools.ledger import books, loads, redeem, registry, resolutions, transfers
 from host_tools.ledger.chain import Piece, Upload, pieces
 from host_tools.ledger.errors import BadSignature, InvalidInput, UnknownNonce
-from host_tools.ledger.evidence import commit_to, dead_letter, freeze_rolled_back, seen_seq
+from host_tools.ledger.evidence import OUTSIDE_CHAIN, commit_to, dead_letter, freeze_rolled_back, joined_chain, seen_seq
 from host_tools.ledger.reading import Reader
 from host_tools.ledger.revocation import current_epoch, list_of
 from host_tools.ledger.schema import devices, records, syncs
@@ -196,20 +196,26 @@ class _Sync:
         return None
 
     def _extend(self, piece: Piece) -> None:
-        """Move the head over a run that continues it."""
+        """Move the head over a run that continues it; keep another one, which may be the proof of a second history."""
         if not piece.joins or piece.below_seq != self._device.head_seq or not piece.uploads:
+            self._keep_aside(piece)
             return
         for upload in piece.uploads:
             seq, digest = upload.position
             self._connection.execute(
                 records.insert().values(device=self._device.id, seq=seq, hash=digest, record=upload.raw)
             )
+        joined_chain(self._connection, self._device.id, [upload.raw for upload in piece.uploads])
         seq, digest = piece.uploads[-1].position
         self._accepted += len(piece.uploads)
         self._connection.execute(
             update(devices).where(devices.c.id == self._device.id).values(head_seq=seq, head_hash=digest)
         )
         self._device = registry.device(self._connection, self._device.id)
+
+    def _keep_aside(self, piece: Piece) -> None:
+        for upload in piece.uploads:
+            dead_letter(self._connection, self._device.id, upload.raw, sha256(upload.raw), OUTSIDE_CHAIN, self._now)
 
     def _take_floors(self) -> None:
         """The Statement's watermark and load floor: they count because every record up to its head is held."""
@@ -228,22 +234,32 @@ class _Sync:
     def _answer(self, signer: Signer, complete: bool, current: bool) -> Settlement:
         connection = self._connection
         device = registry.device(connection, self._device.id)  # a posting may just have frozen it
-        certified = complete and current and not device.frozen
+        note = self._withheld(device, complete, current)
         objects: list[bytes] = []
         if not device.frozen:
             objects += self._revocations(device)
             objects += resolutions.due(connection, signer, device)
+        if not device.frozen and not device.revoked:
             waiting = loads.outstanding(connection, device.id)
             objects += [load.load for load in waiting if load.number > device.next_load_floor]
-        if certified:
+        if not note:
             objects += [signed.encode() for signed in registry.certify(connection, signer, device, None, self._now)]
+        return Settlement(tuple(objects), not note, self._accepted, tuple(self._reasons), note)
+
+    def _withheld(self, device: Row, complete: bool, current: bool) -> str:
+        """Why the device gets no new Certificate, or an empty text."""
         if device.frozen:
-            note = f"frozen: {device.frozen}"
-        elif not complete:
-            note = f"records after {device.head_seq} are missing or unreadable: sync again"
-        else:
-            note = "" if current else "the device has signed more since: sync again"
-        return Settlement(tuple(objects), certified, self._accepted, tuple(self._reasons), note)
+            return f"frozen: {device.frozen}"
+        if not complete:
+            return f"records after {device.head_seq} are missing or unreadable: sync again"
+        if not current:
+            return "the device has signed more since: sync again"
+        if device.revoked:
+            return "its operator has revoked it"
+        if books.balance(self._connection, device.purse) < 0:
+            # Every credit that it shows is posted, so it paid what it never had; new limits would let it go on.
+            return "it has spent more than it received"
+        return ""
 
     def _revocations(self, device: Row) -> list[bytes]:
         """The current list, if the Certificate that the device has is of an older epoch."""

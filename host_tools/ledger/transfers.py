@@ -17,8 +17,8 @@ from host_tools.crypto import sha256
 from host_tools.ledger import books, registry
 from host_tools.ledger.evidence import commit_to, freeze
 from host_tools.ledger.revocation import minimum_issue
-from host_tools.ledger.schema import redemptions, transfers
-from protocol.errors import Refused
+from host_tools.ledger.schema import devices, redemptions, transfers
+from protocol.errors import Refused, name_of
 from protocol.limits import check_visible
 from protocol.objects import OPERATOR_PAYEE, Receipt, Statement, Transfer
 
@@ -29,7 +29,9 @@ POSTED = "posted"
 VOID = "void"
 REFUSED = "refused"
 
-CLOSED_REQUEST = "closed"  # redemptions.state of a Request that nothing can be credited for
+# redemptions.state
+CREDITED_REQUEST = "credited"  # for one Transfer, and for no other
+CLOSED_REQUEST = "closed"  # nothing can be credited for it
 
 
 def find(connection: Connection, transfer_hash: bytes) -> Row | None:
@@ -165,6 +167,16 @@ def default_overdue(connection: Connection, payee: bytes, now: int) -> int:
     return len(hashes)
 
 
+def paid_by_frozen(connection: Connection, payee: bytes) -> bool:
+    """Whether money of a frozen payer was posted to this payee."""
+    theirs = (
+        select(transfers.c.hash)
+        .join(devices, transfers.c.payer == devices.c.id)
+        .where(transfers.c.payee == payee, transfers.c.state == POSTED, devices.c.frozen.is_not(None))
+    )
+    return connection.execute(theirs.limit(1)).first() is not None
+
+
 def place(connection: Connection, transfer_hash: bytes, now: int) -> None:
     """Move the money to the account that follows from what is known."""
     row = _row(connection, transfer_hash)
@@ -198,13 +210,20 @@ def _holder(connection: Connection, row: Row, payer: Row, payee: Row | None) -> 
 
 
 def _unspoken_void(connection: Connection, row: Row, payee: Row | None) -> bytes | None:
-    """The proof that a Transfer is void though no Void names it: a watermark above it, or our own closed Request."""
+    """The proof that a Transfer is void though no Void names it: a watermark above it, or our own Request.
+
+    That one pays nothing any more, or has paid for another Transfer, or was made out to another device.
+    """
     if payee is None:
         return None
     if payee.statement is not None and row.number < Statement.decode(payee.statement).watermark:
         return payee.statement
     ours = select(redemptions.c.number).where(
-        redemptions.c.payee == payee.id, redemptions.c.number == row.number, redemptions.c.state == CLOSED_REQUEST
+        redemptions.c.payee == payee.id,
+        redemptions.c.number == row.number,
+        (redemptions.c.state == CLOSED_REQUEST)
+        | ((redemptions.c.state == CREDITED_REQUEST) & (redemptions.c.transfer != row.hash))
+        | (redemptions.c.device != row.payer),
     )
     return b"" if connection.execute(ours).first() else None
 
@@ -229,7 +248,7 @@ def refusal_of(connection: Connection, transfer: Transfer) -> str | None:
     try:
         check_visible(transfer, paying[0], paid[0], redeeming)
     except Refused as refusal:
-        return str(refusal)
+        return name_of(refusal.cause)
     return None
 
 

@@ -20,7 +20,7 @@ from host_tools.simulator.virtual_pn532 import VirtualPn532
 from host_tools.simulator.world import TERMINAL_BOARD, WALLET_BOARD, World
 from host_tools.story.bank import CURRENCY, EXPONENT, Bank
 from host_tools.story.hands import Hands
-from protocol.management import DeviceInfo
+from protocol.info import DeviceInfo
 from protocol.objects import DAY_S, TERMINAL, WALLET, OperatorCertificate
 from tests import micropython
 from tests.unit.world import Device
@@ -28,6 +28,7 @@ from tests.unit.world import Device
 WALLET_KIND = WALLET << 4 | 2
 TERMINAL_KIND = TERMINAL << 4
 MCC = 5812
+ANY_KEY = "D"  # on no menu: takes the last outcome off the screen
 _END_S = 30  # no tap may take longer: "never a hang"
 
 

@@ -11,7 +11,7 @@ from host_tools.devices.nfc_reader import NfcReader
 from host_tools.devices.serial_link import SerialLink
 from protocol import apdu
 from protocol.framing import encode_frame
-from protocol.management import DeviceInfo
+from protocol.info import DeviceInfo
 from protocol.objects import REFUND, Certificate, Request
 from tests.device.foreign import ForeignCard, ForeignReader
 from tests.device.table import WALLET_KIND, Table

@@ -66,10 +66,11 @@ class Audience:
 
 
 def _command_line(device: SimulatedDevice) -> list[str]:
-    """What the operating system says the device's process runs."""
-    assert device.process_id is not None
-    ps = ["ps", "-ww", "-o", "args=", "-p", str(device.process_id)]
-    return subprocess.run(ps, check=True, capture_output=True, text=True).stdout.split()
+    """What the operating system says runs in the device's process group, without the shell that starts it again."""
+    ps = subprocess.run(["ps", "-Aww", "-o", "pgid=,args="], check=True, capture_output=True, text=True)
+    lines = [line.split() for line in ps.stdout.splitlines()]
+    (words,) = [words[1:] for words in lines if words[0] == str(device.process_id) and "-c" not in words]
+    return words
 
 
 def _firmware_files(command_line: list[str]) -> set[str]:

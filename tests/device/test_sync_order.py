@@ -1,4 +1,4 @@
-"""One offline day, synced in every order that five devices can come home in: the books end the same, and so do the devices.
+"""One offline day, synced in every order that five devices can come home in: books and devices end the same.
 
 Every order starts from copies of the same state folders and the same ledger file, with freshly started processes: as
 after a power cut, so Requests that were open are gone.
@@ -17,7 +17,7 @@ from host_tools.devices.serial_link import SerialLink
 from host_tools.ledger import Ledger
 from host_tools.simulator.device import SimulatedDevice
 from host_tools.simulator.world import TERMINAL_BOARD, WALLET_BOARD, World
-from protocol.management import DeviceInfo
+from protocol.info import DeviceInfo
 from tests.device.table import Table
 
 BOARDS = {

@@ -10,8 +10,8 @@ import pytest
 
 from host_tools.simulator.air import Tap
 from host_tools.story.hands import exchanges_of
-from protocol.management import DeviceInfo
-from tests.device.table import Table, words
+from protocol.info import DeviceInfo
+from tests.device.table import ANY_KEY, Table, words
 
 FRAMES = 10  # RATS, ATS, three commands with their answers, S(DESELECT) both ways
 CRC_BYTES = 2
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 
 @dataclass(frozen=True)
 class Direction:
-    """Who pays whom in a tap, and on which frames that turns: it is decided when the frame of that index has arrived."""
+    """Who pays whom in a tap, and on which frames that turns: by the time the frame of that index has arrived."""
 
     name: str
     keys: str  # what starts it on the reader, before the amount
@@ -171,7 +171,7 @@ class Pair:
         assert (payer.balance, payer.in_doubt, payee.balance) == (self.held[0] - paid, 0, self.held[1] + paid)
         assert (self.table.purse(self.payer), self.table.purse(self.payee)) == (payer.balance, payee.balance)
         for device, info in ((self.payer, payer), (self.payee, payee)):
-            device.panel.press("*")  # away with what it showed of the tap
+            device.panel.press(ANY_KEY)  # away with what it showed of the tap
             device.panel.wait_for(f"\n{format_amount(info.balance)}\n\n")
         self.held = payer.balance, payee.balance
 
@@ -182,9 +182,9 @@ class Pair:
         return self._shows(self.direction.card_ends_with)
 
     def _reader_shows(self) -> str:
-        for frame, words in self.direction.reader_screens:
+        for frame, text in self.direction.reader_screens:
             if not self.arrived(frame):
-                return words if "\n" in words or words.islower() else self._shows(words)
+                return self._shows(text) if text == "TAP AGAIN" else text
         return self._shows(self.direction.reader_ends_with)
 
     def _check_card_shows(self, debited: bool, credited: bool) -> None:

@@ -58,6 +58,7 @@ def test_junk_after_a_payment_does_not_hide_it(table: Table, wallet: SimulatedDe
     table.world.bring_together(chip, wallet)
     with NfcReader(path) as reader:
         tap = SaleTap(merchant.party, merchant.perform, merchant.payee)
+        answer = b""
         for _ in range(2):
             command = tap.command()
             assert command is not None

@@ -3,6 +3,7 @@
 import pytest
 
 from host_tools.ledger.errors import BadSignature, DeviceFrozen, UnknownDevice, UnknownNonce, WrongSigner
+from host_tools.ledger.evidence import OUTSIDE_CHAIN
 from protocol import apdu, effects, records
 from protocol.limits import CERTIFICATE_DAYS
 from protocol.objects import (
@@ -461,6 +462,33 @@ def test_resolution_that_the_operator_did_not_sign_is_unreadable(town, shop, wal
     assert not settlement.certified
     town.sync(shop)
     assert (town.purse(shop), town.purse(wallet)) == (300, 600)
+
+
+def test_records_of_a_second_history_are_kept_as_they_came(town, wallet):
+    """They hash into what the evidence names: without them the two objects prove nothing."""
+    twin = clone(wallet)
+    orders = [town.ledger.order_load(town.signer_of(wallet), wallet.id, amount, town.now) for amount in (10, 20, 30)]
+    wallet.send(apdu.PUT, orders[0].encode())
+    town.settle(wallet, *town.statement(wallet))
+    for order in orders[1:]:
+        twin.send(apdu.PUT, order.encode())
+    statement, _ = town.statement(twin)
+    settlement = town.settle(twin, statement, twin.journal.stored)
+    assert "two histories" in settlement.note
+    statement, _ = town.statement(twin)
+    town.settle(twin, statement, twin.journal.stored)  # again: kept once
+    kept = [letter["record"] for letter in town.ledger.dead_letters() if letter["reason"] == OUTSIDE_CHAIN]
+    assert kept == [raw.hex() for raw in twin.journal.stored[-2:]]
+
+
+def test_records_above_a_gap_are_kept_aside_only_until_they_join_the_chain(town, shop, wallet):
+    sale(shop, wallet, 300)
+    sale(shop, wallet, 100)
+    statement, uploaded = town.statement(shop)
+    settlement = town.settle(shop, statement, uploaded[1:])
+    assert (settlement.accepted, set(reasons(town))) == (0, {OUTSIDE_CHAIN})
+    assert town.sync(shop).accepted == len(uploaded)
+    assert reasons(town) == []
 
 
 def test_same_dead_letter_is_kept_once(town, wallet):

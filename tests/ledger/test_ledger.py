@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from host_tools.ledger import Ledger
+from host_tools.ledger.books import MAX_AMOUNT
 from host_tools.ledger.errors import (
     AlreadyRegistered,
     BadSignature,
@@ -56,18 +57,43 @@ def test_ledger_that_cannot_be_made_or_is_held_by_another_program_says_so(town, 
     assert town.ledger.open_account(1, "new") > 0
 
 
+def test_ledger_that_another_program_holds_is_not_called_damaged(town, monkeypatch):
+    monkeypatch.setattr("host_tools.ledger.schema.LOCK_TIMEOUT_S", 0.1)
+    town.ledger.close()
+    other = sqlite3.connect(town.url.removeprefix("sqlite:///"), isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(LedgerUnavailable, match="another program holds it"):
+        Ledger.open(town.url)
+    other.close()
+
+
+def test_ledger_can_be_read_while_another_program_writes(town, monkeypatch):
+    town.device("wallet", balance=300)
+    monkeypatch.setattr("host_tools.ledger.schema.LOCK_TIMEOUT_S", 0.1)
+    other = sqlite3.connect(town.url.removeprefix("sqlite:///"), isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    reading = Ledger.open(town.url)
+    assert reading.reconciliation()["issued"] == 1_300
+    assert reading.operator_certificate(1).operator == 1
+    reading.check()
+    reading.close()
+    other.close()
+
+
 def test_ledger_is_not_made_over_another(town):
     with pytest.raises(LedgerExists):
         Ledger.create(town.url)
 
 
-@pytest.mark.parametrize("what", ["text", "other tables", "other version"])
+@pytest.mark.parametrize("what", ["text", "other tables", "other columns", "other version"])
 def test_what_is_no_ledger_is_refused(town, tmp_path, what):
     path = tmp_path / "other.sqlite"
     if what == "text":
         path.write_text("not a database, but longer than the hundred bytes of a SQLite header" * 4)
     elif what == "other tables":
         sqlite3.connect(path).executescript("CREATE TABLE a (b); INSERT INTO a VALUES (1);").connection.close()
+    elif what == "other columns":
+        sqlite3.connect(path).executescript("CREATE TABLE ledger_info (b); INSERT INTO ledger_info VALUES (1);").close()
     else:
         town.ledger.close()
         path = tmp_path / "ledger.sqlite"
@@ -171,20 +197,58 @@ def test_issued_money_is_the_negative_of_all_the_rest(town):
         town.ledger.issue(10_000, 1, town.now)
 
 
+def test_no_more_is_issued_than_an_account_can_count(town):
+    account = town.ledger.open_account(1, "A")
+    town.ledger.issue(account, MAX_AMOUNT - 5, town.now)
+    other = town.ledger.open_account(1, "B")
+    with pytest.raises(InvalidInput, match="exceed"):
+        town.ledger.issue(other, 6, town.now)
+    town.ledger.issue(other, 5, town.now)
+    town.ledger.check()
+    assert town.ledger.reconciliation()["issued"] == MAX_AMOUNT
+
+
+def altered(town: Town, change: str) -> None:
+    """Somebody edits the database."""
+    town.ledger.close()
+    database = sqlite3.connect(town.url.removeprefix("sqlite:///"))
+    database.executescript(change).connection.close()
+
+
+def test_no_two_purses_share_a_name_in_the_reconciliation(town):
+    town.device("one", balance=300)
+    town.device("two", balance=400)
+    altered(town, "UPDATE accounts SET name = 'X', owner = '01234567' || substr(owner, 9) WHERE kind = 'purse'")
+    report = town.ledger.reconciliation()
+    assert (sorted(report["purses"].values()), report["difference"]) == ([300, 400], 0)
+
+
+def test_damaged_object_in_the_database_is_the_ledgers_own_fault(town):
+    wallet = town.device("wallet", balance=300)
+    statement, records = town.statement(wallet)
+    altered(town, "UPDATE certificates SET certificate = x'00'")
+    with pytest.raises(BooksBroken, match="never wrote"):
+        town.settle(wallet, statement, records)
+
+
 @pytest.mark.parametrize(
     ("change", "found_by"),
     [
         ("UPDATE accounts SET balance = balance + 1 WHERE kind = 'purse'", "any call"),
         ("UPDATE postings SET amount = amount + 1 WHERE id = 1", "check"),
         ("DELETE FROM postings WHERE id = 1", "check"),
+        ("UPDATE postings SET destination = 99 WHERE id = 1", "check"),
+        ("UPDATE accounts SET balance = 'much' WHERE kind = 'loads in transit'", "reconciliation"),
+        ("UPDATE accounts SET balance = 'much' WHERE kind = 'loads in transit'", "check"),
     ],
 )
 def test_changed_books_are_noticed(town, change, found_by):
     town.device("wallet", balance=300)
-    town.ledger.close()
-    database = sqlite3.connect(town.url.removeprefix("sqlite:///"))
-    database.execute(change)
-    database.commit()
-    database.close()
+    altered(town, change)
+    calls = {
+        "any call": lambda: town.ledger.issue(town.accounts["wallet"], 1, town.now),
+        "check": town.ledger.check,
+        "reconciliation": town.ledger.reconciliation,
+    }
     with pytest.raises(BooksBroken):
-        town.ledger.issue(town.accounts["wallet"], 1, town.now) if found_by == "any call" else town.ledger.check()
+        calls[found_by]()

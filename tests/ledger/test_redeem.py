@@ -2,8 +2,15 @@
 
 import pytest
 
-from host_tools.ledger.errors import BadSignature, DeviceFrozen, InsufficientFunds, UnknownRequest, WrongSigner
-from protocol import apdu
+from host_tools.ledger.errors import (
+    BadSignature,
+    DeviceFrozen,
+    Disputed,
+    InsufficientFunds,
+    UnknownRequest,
+    WrongSigner,
+)
+from protocol import apdu, effects, records
 from protocol.objects import VOID, Receipt, Resolution, Transfer, Void
 from tests.ledger.world import clone, pay_person, sale
 from tests.unit.world import KINDS, sha256, signer
@@ -127,6 +134,73 @@ def test_request_of_one_device_pays_no_other(town):
     assert answer[0] == Void.TYPE
     assert (town.account(mallory), town.purse(mallory)) == (1_000, 500)
     assert take(town, pay(alice, opened))[0] == Receipt.TYPE
+
+
+def test_request_that_is_paid_again_after_it_was_credited_gives_the_second_payment_back(town):
+    wallet = town.device("wallet", balance=900)
+    opened = open_for(town, wallet, 250)
+    wallet.send(apdu.CONFIRM, take(town, pay(wallet, opened)))
+    account = town.account(wallet)
+    pay(wallet, opened)  # a host that repeats itself
+    town.sync(wallet)
+    assert (town.account(wallet), town.purse(wallet), town.pending()) == (account, 650, 0)
+    assert (wallet.purse.balance, wallet.purse.in_doubt_sum) == (650, 0)
+    assert town.frozen(wallet) is None
+
+
+def test_request_that_another_device_paid_gives_it_its_money_back_at_its_sync_and_stays_open(town):
+    alice, mallory = town.device("alice", balance=500), town.device("mallory", balance=500)
+    opened = open_for(town, alice, 100)
+    pay(mallory, opened)
+    town.sync(mallory)
+    assert (town.purse(mallory), town.pending(), mallory.purse.in_doubt_sum) == (500, 0, 0)
+    assert take(town, pay(alice, opened))[0] == Receipt.TYPE
+
+
+def mint(payer, mule, branches):
+    """A cracked payer signs that many debits of its limit at one position, all to an accomplice that credits them."""
+    amount = payer.certificate.payment_limit
+    for branch in range(branches):
+        transfer = Transfer(
+            seq=payer.purse.head_seq + 1,
+            previous=payer.purse.head_hash,
+            payer=payer.id,
+            payee=mule.id,
+            amount=amount,
+            lot=0,
+            lot_amount=0,
+            request=sha256(b"branch %d" % branch),
+            number=branch + 1,
+            payer_issue=payer.certificate.issue,
+            payee_issue=mule.certificate.issue,
+            cumulative=amount,
+        ).sign(payer.party.sign)
+        head = mule.purse
+        receipt = Receipt(seq=head.head_seq + 1, previous=head.head_hash, transfer=sha256(transfer.body()))
+        mule.perform([effects.Commit(records.credit(receipt.sign(mule.party.sign), transfer))])
+
+
+def test_money_of_a_frozen_payer_above_the_limit_of_an_accomplice_is_not_redeemed(town):
+    payer, mule = town.device("payer", balance=100), town.device("mule")
+    limit = mule.certificate.balance_limit
+    mint(payer, mule, limit // payer.certificate.payment_limit + 1)
+    town.sync(mule)
+    assert town.frozen(payer) and town.purse(mule) > limit
+    for amount in (town.purse(mule), 1):
+        with pytest.raises(Disputed, match="for people to settle"):
+            open_for(town, mule, amount)
+    assert town.account(mule) == 1_000
+
+
+def test_honest_payee_of_a_frozen_payer_redeems_what_it_took(town):
+    shop, wallet = town.device("shop", "terminal"), town.device("wallet", balance=900)
+    twin = clone(wallet)
+    sale(shop, wallet, 300)
+    sale(shop, twin, 700)
+    town.sync(shop)
+    assert town.frozen(wallet)
+    redeem(town, shop, 1_000)
+    assert town.account(shop) == 2_000
 
 
 def test_copy_of_a_device_cannot_redeem_twice(town):

@@ -301,3 +301,34 @@ def test_pending_to_a_payee_that_never_comes_back_is_booked_to_its_account_and_a
     assert (town.account(terminal), town.pending(), town.purse(wallet)) == (account + 300, 0, 600)
     town.sync(terminal)
     assert (town.account(terminal), town.purse(wallet)) == (account, 900)
+
+
+@pytest.fixture
+def overdue(town):
+    """A payment of 300 that was booked to the payee's account at the deadline, and the payer still has in doubt."""
+    terminal, wallet = town.device("shop", "terminal"), town.device("wallet", balance=900)
+    torn_sale(terminal, wallet, 300, LOST_TRANSFER)
+    town.sync(wallet)
+    town.now += 121 * 86_400
+    assert town.ledger.book_overdue(town.now) == 1
+    return terminal, wallet
+
+
+def test_pending_booked_at_the_deadline_is_resolved_as_paid_and_frees_the_payers_slot(town, overdue):
+    terminal, wallet = overdue
+    account = town.account(terminal)
+    assert [resolution.outcome for resolution in resolutions_in(town.sync(wallet))] == [PAID]
+    assert (wallet.purse.in_doubt, wallet.purse.balance) == ([], 600)
+    assert resolutions_in(town.sync(wallet)) == []
+    assert (town.account(terminal), town.purse(wallet)) == (account, 600)
+    town.sync(terminal)  # its watermark voids the payment: the books give the money back all the same
+    assert (town.account(terminal), town.purse(wallet)) == (account - 300, 900)
+
+
+def test_void_after_the_deadline_is_told_to_a_payer_that_was_not_told_paid_yet(town, overdue):
+    terminal, wallet = overdue
+    lost = town.settle(wallet, *town.statement(wallet))
+    assert [resolution.outcome for resolution in resolutions_in(lost)] == [PAID]
+    town.sync(terminal)
+    assert [resolution.outcome for resolution in resolutions_in(town.sync(wallet))] == [VOID]
+    assert (wallet.purse.balance, town.purse(wallet), wallet.purse.in_doubt) == (900, 900, [])
