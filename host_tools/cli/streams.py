@@ -3,6 +3,7 @@
 import io
 import os
 import sys
+from typing import TextIO
 
 
 def prepare() -> None:
@@ -17,16 +18,17 @@ def prepare() -> None:
 
 def finish() -> None:
     """Write what is still buffered. Call it before the process ends: Python's own attempt changes the exit code."""
-    try:
-        sys.stdout.flush()
-    except (OSError, ValueError):
-        discard()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            discard(stream)
 
 
-def discard() -> None:
-    """Drop what could not be written, and all that follows."""
+def discard(stream: TextIO | None = None) -> None:
+    """Drop what could not be written to `stream` (standard output), and all that follows."""
     try:
-        descriptor = sys.stdout.fileno()
+        descriptor = (stream or sys.stdout).fileno()
     except (OSError, ValueError):  # in memory, or closed: nothing is left to fail
         return
     sink = os.open(os.devnull, os.O_WRONLY)
