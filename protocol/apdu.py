@@ -48,7 +48,8 @@ SW_OK = 0x9000
 SW_MORE = 0x6100
 
 MAX_DATA_BYTES = 255
-MAX_RESPONSE_BYTES = 256
+MAX_RESPONSE_BYTES = 256  # data of a short response, which is all we take
+ONE_FRAME_BYTES = 253  # data and status word that fit one ISO-DEP frame of 256 bytes, which is all we send
 MAX_CHAIN_BYTES = 2_304  # the longest command data: Revocations with its 100 entries, 2,110 bytes
 # The longest response: an installation record with all its in-doubt debits, about 2,300 bytes
 MAX_CHAINED_RESPONSE_BYTES = 4_096

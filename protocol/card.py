@@ -107,9 +107,9 @@ class Card:
         self._rest = b""
 
     def _first_part(self, data: bytes) -> bytes:
-        if len(data) <= apdu.MAX_RESPONSE_BYTES - 2:
+        cut = apdu.ONE_FRAME_BYTES - 2
+        if len(data) <= cut:
             return apdu.respond(data)
-        cut = apdu.MAX_RESPONSE_BYTES - 2
         self._rest = data[cut:]
         return apdu.respond(data[:cut], apdu.SW_MORE | min(len(self._rest), 0xFF))
 

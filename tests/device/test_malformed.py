@@ -106,7 +106,7 @@ def victim(table: Table) -> Victim:
 def check_answer(answer: bytes) -> None:
     """Every command gets a response APDU: a refusal with its cause, or data of at most 256 bytes."""
     sw = int.from_bytes(answer[-2:], "big")
-    assert 2 <= len(answer) <= apdu.MAX_RESPONSE_BYTES
+    assert 2 <= len(answer) <= apdu.ONE_FRAME_BYTES
     assert sw == apdu.SW_OK or sw >> 8 == apdu.SW_MORE >> 8 or (len(answer) == 3 and 0x6500 <= sw <= 0x6FFF)
 
 

@@ -716,7 +716,7 @@ _COMMANDS = st.one_of(
 
 
 def _assert_an_answer(answer):
-    assert len(answer) <= apdu.MAX_RESPONSE_BYTES
+    assert len(answer) <= apdu.ONE_FRAME_BYTES
     sw = answer[-2] << 8 | answer[-1]
     if sw != apdu.SW_OK and sw & 0xFF00 != apdu.SW_MORE:
         assert len(answer) == 3
