@@ -19,4 +19,3 @@ has_display: bool
 has_keypad: bool  # digits can be typed
 has_button: bool  # one button: confirm
 has_buzzer: bool
-has_clock: bool

@@ -4,8 +4,8 @@ Frames are `protocol.framing`'s, numbered 0..255 each way. Panel messages, first
 
 - to the panel: `S`, u16 big-endian length of the text, the text (UTF-8, lines ended by LF, what the picture says),
   1024 bytes of picture (128x64, framebuf.MONO_VLSB); `B` and one byte: 1 a good sound, 0 a bad one.
-- from the panel: one or more keys, `0`-`9`, `#` = OK, `*` = back, one digit at a time, `A` = menu, `B` = up, `C` =
-  down, `D` = history.
+- from the panel: one or more keys, `0`-`9`, `#` = OK, `*` = back (while typing: one digit), `A` to `D` = what the
+  application says.
 
 Lost messages are not repeated: the next picture is a whole one, and a key that did nothing is pressed again.
 """

@@ -1,6 +1,6 @@
 """The words for every cause, as a person with a device in the hand needs them: what is wrong and what to do.
 
-Two lines of 16 characters each.
+Two lines of 15 characters each: a frame stands around them.
 """
 
 from protocol import errors
@@ -27,6 +27,7 @@ _LINES = {
     errors.CONFIRM: ("Confirm on the", "wallet + re-tap"),
     errors.REQUEST_OPEN: ("Device is busy", "finish there"),
     errors.ASK_LEDGER: ("Too long ago", "sync to settle"),
+    errors.MISMATCH: ("Answer does not", "fit, try again"),
     errors.LOT: ("Rules on money", "not supported"),
     errors.RETIRED: ("Device retired", "see your bank"),
     errors.REVOCATIONS_MISSING: ("Sync again", ""),

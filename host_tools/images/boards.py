@@ -83,7 +83,6 @@ class Board:
     micropython_minimum: tuple[int, int]
     flash_size_bytes: int | None
     journal_offset_bytes: int | None  # None where the port keeps flash in a file
-    has_clock: bool
     link: dict[str, Any]
     nfc: dict[str, Any]
     panel: dict[str, Any] | None
@@ -111,7 +110,6 @@ class Board:
             "has_keypad": keypad_kind in ("panel", "matrix"),
             "has_button": keypad_kind == "button",
             "has_buzzer": self.buzzer is not None,
-            "has_clock": self.has_clock,
         }
 
     def source(self) -> str:
@@ -166,7 +164,6 @@ class _Reader:
             micropython_minimum=(1, int(minimum[2:])),
             flash_size_bytes=flash_size_bytes,
             journal_offset_bytes=offset_bytes,
-            has_clock=self._take(top, "", "has_clock", bool),
             link=self._uart(uarts, "link"),
             nfc=self._uart(uarts, "nfc"),
             panel=self._uart(uarts, "panel") if "panel" in uarts else None,

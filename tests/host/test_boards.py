@@ -55,8 +55,8 @@ def test_the_wiring_table_names_the_pins_of_the_description(name: str):
 
 def test_capabilities_follow_from_the_parts():
     terminal, card = load_board("esp32-pos").constants(), load_board("esp32c3-card").constants()
-    assert (terminal["has_keypad"], terminal["has_button"], terminal["has_clock"]) == (True, False, True)
-    assert (card["has_keypad"], card["has_button"], card["has_clock"]) == (False, True, False)
+    assert (terminal["has_keypad"], terminal["has_button"]) == (True, False)
+    assert (card["has_keypad"], card["has_button"]) == (False, True)
     simulated = load_board("sim-wallet").constants()
     assert simulated["LINK"]["env"] == "JIAOZI_LINK"
     assert simulated["JOURNAL"] == {"label": "journal", "size_bytes": 256 * 1024}
@@ -90,8 +90,8 @@ def test_no_usable_pin_is_one_that_boot_flash_or_console_need():
         ("esp32c3-card", '"rv32imc"', '"xtensawin"', "mpy_architecture must be 'rv32imc', not 'xtensawin'"),
         ("esp32c3-card", "0x3C0000", "0x3C1000", "journal.offset_bytes must be a sector's start inside"),
         ("esp32c3-card", "size_bytes = 0x40000\n", "size_bytes = 262143\n", "journal.size_bytes must be whole sectors"),
-        ("sim-wallet", "has_clock = false", "has_clok = false", "has_clock is missing"),
-        ("sim-wallet", "has_clock = false", "has_clock = false\nhas_wings = true", "has_wings is not known"),
+        ("sim-wallet", 'app = "wallet"', 'ap = "wallet"', "app is missing"),
+        ("sim-wallet", 'app = "wallet"', 'app = "wallet"\nhas_wings = true', "has_wings is not known"),
         ("sim-wallet", '"1.23"', '"1.2.3"', "micropython_minimum must look like 1.23"),
         ("sim-wallet", 'app = "wallet"', 'app = "purse"', "app must be 'wallet' or 'terminal', not 'purse'"),
         ("sim-wallet", "panel = {", "penal = {", "uarts.penal is not known"),
