@@ -67,6 +67,9 @@ class Reactor:
         if self._thread.is_alive():
             self.call(self._stop)
             self._thread.join()
+            # Not before: whoever asks the thread to stop may still be waking it.
+            self._wake_in.close()
+            self._wake_out.close()
         if self._errors:
             raise self._errors[0]
 
@@ -141,8 +144,6 @@ class Reactor:
                 assert isinstance(key.fileobj, socket.socket)
                 key.fileobj.close()
         self._selector.close()
-        self._wake_in.close()
-        self._wake_out.close()
 
     def _guarded(self, action: Callable[[], None]) -> None:
         try:
