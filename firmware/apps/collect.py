@@ -8,7 +8,7 @@ from micropython import const
 
 from drivers.errors import CardGone, ChipError
 from protocol.apdu import RETIRED as RETIRED_FLAG
-from protocol.errors import NOT_FOUND, RETIRED, DecodeError, Refused, RefusedByPeer
+from protocol.errors import NOT_FOUND, RETIRED, DecodeError, Refused
 from protocol.objects import PAID as OUTCOME_PAID
 from protocol.states import CLOSED, CREDITED, DONE
 from protocol.tap import NOT_KNOWN, NOT_PAID, PAID, TAP_AGAIN, Payment, PaymentTap, SaleTap
@@ -25,7 +25,7 @@ ENDED = "ended"
 class Collection:
     """`device`, the radio, what is wanted. `pays` says that the money leaves us.
 
-    `moved` tells where the money is, `cause` why the last tap ended early (0: the card left), `by_peer` who refused,
+    `moved` tells where the money is, `cause` why the last tap ended early (0: the card left),
     `earlier` the amount of an older payment which the last tap found paid, `left_open` that it was stopped while a card
     may have a payment to us in doubt, which we never credit now.
     """
@@ -37,7 +37,6 @@ class Collection:
         self.amount = amount
         self.moved = NOT_PAID
         self.cause = 0
-        self.by_peer = False
         self.earlier = 0
         self.left_open = False
         self.ended = False
@@ -86,7 +85,7 @@ class Collection:
             pass  # what can be done about the chip is done when it is needed next
 
     def _tap(self) -> None:
-        self.cause, self.by_peer, self.earlier = 0, False, 0
+        self.cause, self.earlier = 0, 0
         if self._closed_meanwhile():
             return
         device = self._device
@@ -98,9 +97,9 @@ class Collection:
         except (CardGone, ChipError):
             pass
         except Refused as refusal:
-            self._refused(refusal.cause, isinstance(refusal, RefusedByPeer))
+            self._refused(refusal.cause)
         except DecodeError:
-            self._refused(NOT_FOUND, True)
+            self._refused(NOT_FOUND)
         device.exchanges += len(tap.exchanges)
         self._judge(tap)
         if not self.ended:
@@ -154,8 +153,8 @@ class Collection:
         elif tap.moved != TAP_AGAIN and known and "pay" in tap.exchanges:
             self._doubtful.remove(tap.card_id)
 
-    def _refused(self, cause: int, by_peer: bool) -> None:
-        self.cause, self.by_peer = cause, by_peer
+    def _refused(self, cause: int) -> None:
+        self.cause = cause
         self._same_card = True
         self._release()
 

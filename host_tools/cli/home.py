@@ -54,10 +54,6 @@ class Home:
 
     # Keys
 
-    def root_public_key(self) -> bytes:
-        """Raises `KeyFileError`."""
-        return keys.public_key(self.root_key_file)[1]
-
     def operators(self) -> list[int]:
         """The numbers of the operators whose key files are here."""
         names = [path.stem.removeprefix("operator-") for path in self.folder.glob("operator-*.key")]

@@ -17,7 +17,6 @@ PENDING = "pending"
 LOADS_IN_TRANSIT = "loads in transit"
 GUARANTEE = "guarantee"
 SUSPENSE = "suspense"
-KINDS = (ISSUED, ACCOUNT, PURSE, PENDING, LOADS_IN_TRANSIT, GUARANTEE, SUSPENSE)
 
 MAX_AMOUNT = (1 << 63) - 1  # BIGINT
 

@@ -38,7 +38,6 @@ class VirtualPn532:
         self.output = bytearray()
         self.on_output: Callable[[], None] | None = None
         self.on_baudrate: Callable[[int], None] | None = None
-        self.uart_us = 0.0  # what the bytes of both directions take on the UART at the rates in force
         self._start()
 
     def _start(self) -> None:
@@ -76,7 +75,6 @@ class VirtualPn532:
     def receive(self, data: bytes) -> None:
         """Bytes that the host wrote."""
         with self.air.lock:
-            self._count_uart(len(data))
             for item in self._frames.feed(self._wake(data)):
                 if item == ACK:
                     self._acknowledged()
@@ -103,12 +101,8 @@ class VirtualPn532:
 
     def _put(self, data: bytes) -> None:
         self.output += data
-        self._count_uart(len(data))
         if self.on_output is not None:
             self.on_output()
-
-    def _count_uart(self, n_bytes: int) -> None:
-        self.uart_us += n_bytes * 10e6 / self.baudrate
 
     def _acknowledged(self) -> None:
         if self._job is not None:
