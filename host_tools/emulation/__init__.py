@@ -1,0 +1,1 @@
+"""Runs a board's native code on the host, with exact instruction counts."""
