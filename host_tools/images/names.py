@@ -24,7 +24,7 @@ class NamesError(Exception):
 class Names:
     """The names of one module."""
 
-    defined: list[str]  # bound at the top level, in order; imports apart
+    defined: list[str]  # bound at the top level, in order; of imports only what `_handed_on` allows
     imported: dict[str, tuple[str, str | None]]  # by statements at the top level: (module, name in it; None: all of it)
     private: frozenset[str]  # what something in here means by a name of its own: locals, parameters, built-ins
 
@@ -50,7 +50,8 @@ def read_names(modules: Modules, packages: Collection[str]) -> dict[str, Names]:
             _refuse(name, private & (_REFLECTION | {"__import__"}), "does not survive linking")
             _refuse(name, _declared_global(table), "is declared global, and others may have imported its first value")
         else:
-            defined = sorted(symbol.get_name() for symbol in table.get_symbols() if symbol.is_assigned())
+            assigned = {symbol.get_name() for symbol in table.get_symbols() if symbol.is_assigned()}
+            defined = sorted(assigned | _handed_on(module, table, packages))
             _refuse(name, private & _REFLECTION, "does not survive inlining")
             _refuse_computed_imports(name, module, packages)
         names[name] = Names(defined, imported, private)
@@ -107,6 +108,19 @@ def _plain_definitions(name: str, module: ast.Module, modules: Modules) -> list[
                 f"{name}, line {node.lineno}: {bound!r} cannot be linked; a package's __init__ stays empty"
             )
     return defined
+
+
+def _handed_on(module: ast.Module, table: symtable.SymbolTable, packages: Collection[str]) -> set[str]:
+    """What a module outside `packages` imports from others outside them, in a branch perhaps: nobody rewrites that, so
+    third ones may import it from here.
+    """
+    rewritten = {
+        alias.asname or alias.name
+        for node in ast.walk(module)
+        if isinstance(node, ast.ImportFrom) and package_of(node.module or "", packages)
+        for alias in node.names
+    }
+    return {symbol.get_name() for symbol in table.get_symbols() if symbol.is_imported()} - rewritten
 
 
 def _tables(table: symtable.SymbolTable) -> Iterator[symtable.SymbolTable]:

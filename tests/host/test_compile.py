@@ -2,20 +2,29 @@
 MicroPython loads it.
 """
 
+import ast
 import json
+import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from host_tools.images import compile as images
 from host_tools.images.boards import PROJECT, BoardError, board_names, load_board
+from host_tools.machine_code import mpy
+from host_tools.machine_code.modules import generated_modules, generated_source
 
 # ISA of the header's feature byte, bits 2..5 (MicroPython py/persistentcode.h, MP_NATIVE_ARCH_*).
 _ARCHITECTURE_CODES = {None: 0, "x64": 2, "xtensawin": 10, "rv32imc": 11}
 
-# What all of a board's `.mpy` may take, so that flash and heap are left for money.
+# What a board's `.mpy` may take, so that flash and heap are left for money: those of `crypto`, which are mostly machine
+# code and differ by architecture, and all others.
+_CRYPTO_BUDGET_BYTES = 32 * 1024
 _BUDGET_BYTES = {"wallet": 64 * 1024, "terminal": 80 * 1024}
+
+_ASSEMBLER = "import micropython\n@micropython.asm_rv32\ndef f(a0, a1):\n    data(4, 0x4505)\n"
 
 
 @pytest.fixture
@@ -35,8 +44,10 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "firmware/drivers/panel.py": "PANEL_PART = [1]\n",
         "firmware/ports/unix.py": "",
         "firmware/ports/esp32.py": "",
-        "firmware/ports/field_rv32.py": "import micropython\n@micropython.viper\ndef f(x: int):\n    pass\n",
-        "firmware/ports/field_xtensa.py": "",
+        "firmware/crypto/__init__.py": "",
+        "firmware/crypto/ed25519.py": "def sign():\n    pass\n",
+        "firmware/crypto/scalar_int.py": "",
+        "firmware/crypto/scalar_viper.py": "import micropython\n@micropython.viper\ndef f(x: int):\n    pass\n",
         "protocol/apdu.py": "def f():\n    return 1\n",
     }.items():
         path = tmp_path / name
@@ -44,6 +55,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         path.write_text(text)
     monkeypatch.setattr(images, "PROJECT", tmp_path)
     monkeypatch.setattr(images, "BUILD", tmp_path / "build")
+    generated = {"rv32imc": ("crypto/field_rv32.py",)}
+    monkeypatch.setattr(images, "generated_modules", lambda architecture: generated.get(architecture, ()))
+    monkeypatch.setattr(images, "generated_source", lambda name, architecture: _ASSEMBLER)
     return tmp_path
 
 
@@ -51,21 +65,28 @@ def _built(board: str, folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in images.build_modules(board, folder)}
 
 
-def test_a_board_gets_its_app_port_parts_and_native_code_only(project: Path):
+def test_a_board_gets_its_app_port_parts_and_native_code_only(project: Path, monkeypatch: pytest.MonkeyPatch):
     assert _built("esp32c3-card", project / "out") == {
         "boot.py",
         "board.mpy",
         "apps/wallet.mpy",
+        "crypto/__init__.mpy",
+        "crypto/ed25519.mpy",
+        "crypto/field_rv32.mpy",
+        "crypto/scalar_viper.mpy",
         "drivers.mpy",
         "ports/esp32.mpy",
-        "ports/field_rv32.mpy",
         "protocol.mpy",
     }
     assert b"SSD1306" in (project / "out/drivers.mpy").read_bytes()
+    monkeypatch.setattr(images, "native_architecture", lambda board: None)
     assert _built("sim-terminal", project / "out") == {
         "boot.py",
         "board.mpy",
         "apps/terminal.mpy",
+        "crypto/__init__.mpy",
+        "crypto/ed25519.mpy",
+        "crypto/scalar_int.mpy",
         "drivers.mpy",
         "ports/unix.mpy",
         "protocol.mpy",
@@ -127,6 +148,62 @@ def test_native_code_for_another_architecture_is_a_different_build(project: Path
     assert outputs["esp32-pos"] != outputs["esp32c3-card"]
 
 
+def _kinds(raw_code: mpy.RawCode) -> Iterator[int]:
+    yield raw_code.kind
+    for child in raw_code.children:
+        yield from _kinds(child)
+
+
+def test_assembler_functions_get_the_kind_that_stock_micropython_loads_wherever_they_stand(project: Path):
+    (project / "firmware/ports/esp32.py").write_text(_ASSEMBLER)
+    images.build_modules("esp32c3-card", project / "out")
+    for name in ("ports/esp32.mpy", "crypto/field_rv32.mpy"):
+        module = mpy.read_module((project / "out" / name).read_bytes())
+        assert list(_kinds(module.body)) == [mpy.BYTECODE, mpy.VIPER]
+        assert module.architecture == _ARCHITECTURE_CODES["rv32imc"]
+
+
+def test_machine_code_that_cannot_be_converted_is_an_error_of_the_build(project: Path, monkeypatch: pytest.MonkeyPatch):
+    def refuse(data: bytes) -> bytes:
+        raise mpy.MpyError("relocations are not understood")
+
+    monkeypatch.setattr(mpy, "to_native_convention", refuse)
+    with pytest.raises(images.CompileError, match=r": relocations are not understood$"):
+        images.build_modules("esp32c3-card", project / "out")
+
+
+@pytest.fixture
+def conversion(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """`machine_code.mpy` as the build sees its text: a copy that a test may change."""
+    copy = project / "mpy.py"
+    shutil.copy(mpy.__file__, copy)
+    monkeypatch.setattr(mpy, "__file__", str(copy))
+    return copy
+
+
+def test_the_shared_folder_is_named_after_all_that_makes_it(
+    project: Path, conversion: Path, monkeypatch: pytest.MonkeyPatch
+):
+    shared_build = images.shared_build.__wrapped__  # without its memory
+    folders = [shared_build("esp32c3-card")]
+    assert shared_build("esp32c3-card") == folders[0]
+    for changed in (conversion, project / "firmware/crypto/ed25519.py"):
+        changed.write_text(changed.read_text() + "\n")
+        folders.append(shared_build("esp32c3-card"))
+    monkeypatch.setattr(images, "generated_source", lambda name, architecture: _ASSEMBLER + "SLOT = 32\n")
+    folders.append(shared_build("esp32c3-card"))
+    assert len(set(folders)) == 4
+    assert b"SLOT" in (folders[-1] / "crypto/field_rv32.mpy").read_bytes()
+
+
+def test_another_conversion_converts_again(project: Path, conversion: Path, monkeypatch: pytest.MonkeyPatch):
+    images.build_modules("esp32c3-card", project / "out")
+    conversion.write_text("# changed\n")
+    monkeypatch.setattr(mpy, "to_native_convention", lambda data: b"M converted otherwise")
+    images.build_modules("esp32c3-card", project / "out")
+    assert (project / "out/crypto/field_rv32.mpy").read_bytes() == b"M converted otherwise"
+
+
 def test_nothing_is_compiled_twice_and_a_change_is_seen(project: Path, monkeypatch: pytest.MonkeyPatch):
     first = {path: path.read_bytes() for path in images.build_modules("sim-wallet", project / "out")}
     compiled = []
@@ -167,9 +244,70 @@ def test_the_real_firmware_keeps_its_size(board: str, tmp_path: Path, capsys, mo
     lines = capsys.readouterr().out.splitlines()
     sizes = {name: int(size.replace(",", "")) for size, name in (line.split() for line in lines[:-1])}
     assert sizes == {str(path.relative_to(tmp_path)): path.stat().st_size for path in tmp_path.rglob("*.*")}
-    total = sum(size for name, size in sizes.items() if name.endswith(".mpy"))
     assert lines[-1].split()[0] == f"{sum(sizes.values()):,}"
-    assert 32 * 1024 < total <= _BUDGET_BYTES[load_board(board).app]
+    others = [size for name, size in sizes.items() if name.endswith(".mpy") and not name.startswith("crypto/")]
+    assert 32 * 1024 < sum(others) <= _BUDGET_BYTES[load_board(board).app]
+
+
+_CRYPTO = {
+    "rv32imc": {"field_rv32", "sha512_rv32", "scalar_viper", "schedule_viper"},
+    "xtensawin": {"field_xtensa", "sha512_xtensa", "scalar_viper", "schedule_viper"},
+    "x64": {"field_viper", "sha512_viper", "scalar_viper", "schedule_viper"},
+    "armv7m": {"field_viper", "sha512_viper", "scalar_viper", "schedule_viper"},
+    None: {"field_int", "sha512_int", "scalar_int", "schedule_int"},
+}
+
+
+@pytest.mark.parametrize("architecture", _CRYPTO)
+def test_crypto_has_the_modules_of_its_architecture(architecture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Those that the device's own choice, `crypto.backend`, imports; the rest goes to all boards."""
+    monkeypatch.setattr(images, "native_architecture", lambda board: architecture)
+    images.build_modules("sim-wallet", tmp_path)
+    carried = {path.stem for path in (tmp_path / "crypto").glob("*.mpy")}
+    for_some = {name for names in _CRYPTO.values() for name in names}
+    assert carried & for_some == _CRYPTO[architecture]
+    written = {path.stem for path in (PROJECT / "firmware/crypto").glob("*.py")}
+    assert carried - for_some == written - for_some
+
+
+@pytest.mark.parametrize("architecture", _CRYPTO)
+def test_crypto_keeps_its_size(architecture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(images, "native_architecture", lambda board: architecture)
+    images.build_modules("sim-wallet", tmp_path)
+    total = sum(path.stat().st_size for path in (tmp_path / "crypto").iterdir())
+    assert 8 * 1024 < total <= _CRYPTO_BUDGET_BYTES
+
+
+@pytest.mark.parametrize("board", board_names())
+def test_no_board_carries_what_only_a_loader_for_assembler_understands(board: str, tmp_path: Path):
+    expected = _ARCHITECTURE_CODES[images.native_architecture(load_board(board))]
+    found = set()
+    for path in images.build_modules(board, tmp_path):
+        if path.suffix == ".mpy":
+            module = mpy.read_module(path.read_bytes())  # refuses the header's flags for extensions of an architecture
+            found |= set(_kinds(module.body))
+            assert module.architecture in (0, expected), path
+    assert mpy.BYTECODE in found and mpy.ASM not in found
+
+
+@pytest.mark.parametrize("architecture", ["rv32imc", "xtensawin", "x64"])
+def test_generated_modules_offer_what_their_stubs_say(architecture: str):
+    for name in generated_modules(architecture):
+        stub = PROJECT / "firmware" / name.replace(".py", ".pyi")
+        assert _bound(ast.parse(stub.read_text())) <= _bound(ast.parse(generated_source(name, architecture))), name
+
+
+def _bound(module: ast.Module) -> set[str]:
+    bound = set()
+    for node in module.body:
+        match node:
+            case ast.FunctionDef(name=name) | ast.AnnAssign(target=ast.Name(id=name)):
+                bound.add(name)
+            case ast.Assign(targets=[ast.Name(id=name)]):
+                bound.add(name)
+            case ast.ImportFrom(names=aliases):
+                bound |= {alias.asname or alias.name for alias in aliases}
+    return bound
 
 
 _IMPORT_ALL = """
@@ -191,7 +329,7 @@ def test_micropython_imports_every_module_that_was_built(board: str, tmp_path: P
         for path in images.build_modules(board, tmp_path)
         if path.suffix == ".mpy"
     ]
-    assert {"apps.app", "board", "crypto", "drivers", "protocol", "storage", "ui"} <= set(names)
+    assert {"apps.app", "board", "crypto.ed25519", "drivers", "protocol", "storage", "ui"} <= set(names)
     run = subprocess.run(
         [micropython, "-X", "heapsize=320K", "-c", _IMPORT_ALL.replace("NAMES", repr(names))],
         env={"MICROPYPATH": str(tmp_path)},
@@ -204,7 +342,7 @@ def test_micropython_imports_every_module_that_was_built(board: str, tmp_path: P
     found, frame = json.loads(run.stdout)
     assert frame == "000105d202ef8d00"
     assert found["protocol"]["Transfer"] == found["drivers"]["NfcPort"] == found["storage"]["Journal"] == "type"
-    assert found["crypto"]["sha512"] == "function"
+    assert found["crypto.ed25519"]["SigningKey"] == "type"
 
 
 def test_the_command_prints_sizes_or_the_reason(tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch):

@@ -127,6 +127,32 @@ def test_modules_outside_the_packages_keep_their_constants(same):
     assert texts["ports"] == "SPEED = 5"
 
 
+def test_modules_outside_the_packages_may_hand_on_what_they_import_from_each_other(same):
+    texts, said = same(
+        small="def run():\n    return 'small'\nSIZE = 1\n",
+        choice="""
+            from pack.base import KIND
+            if KIND == 4:
+                from small import SIZE, run
+            else:
+                from absent import SIZE, run
+        """,
+        pack__base="KIND = 4\n",
+        main="from choice import SIZE, run\nprint(SIZE, run())",
+    )
+    assert said == "1 small\n" and "from choice import SIZE, run" in texts["main"]
+
+
+def test_what_they_import_from_a_package_even_once_they_may_not_hand_on():
+    modules = _parsed(
+        pack__base="def run():\n    pass",
+        choice="try:\n    from pack.base import run\nexcept ImportError:\n    from small import run",
+        main="from choice import run",
+    )
+    with pytest.raises(NamesError, match="'choice' does not itself define 'run'"):
+        inline_constants(modules, ("pack",))
+
+
 @pytest.mark.parametrize(
     "binding",
     [

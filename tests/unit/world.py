@@ -306,7 +306,7 @@ class Device:
         values = self.settings.values
         if management.ROOT in values:
             own = OperatorCertificate.decode(values[management.OWN_OPERATOR])
-            trust = Trust(values[management.ROOT], own, sha256, verify)
+            trust = Trust(values[management.ROOT], own, sha256, verify, verify)
             if management.REVOKED_LIST in values:
                 trust.install_revocations(Revocations.decode(values[management.REVOKED_LIST]))
             self.party.trust = trust
