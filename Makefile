@@ -8,11 +8,11 @@ STUBS := micropython-esp32-stubs==1.26.0.post1
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-setup lint firmware pictures clean
+.PHONY: help setup demo test test-setup lint firmware pictures bench-crypto clean
 .DELETE_ON_ERROR:
 
 help: ## List what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.run-time ## Install the run-time part into .venv
 
@@ -36,6 +36,9 @@ firmware: setup ## Compile the firmware of one board: make firmware BOARD=esp32-
 
 pictures: test-setup ## Draw the README's picture again, from the simulator's own screens
 	$(BIN)/python -m host_tools.story.pictures docs/pictures/tap.png
+
+bench-crypto: test-setup ## Count what the devices' cryptography costs on each kind of chip
+	@$(BIN)/jiaozi bench crypto
 
 clean: ## Remove what was built; .venv and typings stay
 	rm -rf build .pytest_cache .ruff_cache .hypothesis

@@ -10,6 +10,7 @@ from typer.exceptions import TyperException
 
 from host_tools.causes import UPDATE, explain
 from host_tools.cli import device, exits, ledger, operator, output, streams
+from host_tools.cli.benchmarks import bench
 from host_tools.cli.demo import demo
 from host_tools.cli.exits import Exit
 from host_tools.cli.report import report
@@ -32,6 +33,7 @@ app.command()(sync)
 app.command()(report)
 app.command()(demo)
 app.add_typer(sim, name="sim")
+app.add_typer(bench, name="bench")
 
 
 def run(arguments: list[str] | None = None) -> int:

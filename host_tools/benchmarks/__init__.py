@@ -1,0 +1,1 @@
+"""What the device's cryptography costs: counted on emulated chips, timed on this computer. `docs/benchmarks.md`."""

@@ -1,0 +1,98 @@
+"""`jiaozi bench`: what the device's cryptography costs."""
+
+from typing import Annotated, Any
+
+import typer
+from rich.console import RenderableType
+from rich.table import Table
+
+from host_tools.cli import output
+from host_tools.cli.exits import BadInput, CheckFailed
+from host_tools.simulator.device import SimulatorError
+
+bench = typer.Typer(no_args_is_help=True, help="Measure what devices need for their work.")
+
+# Key in the JSON object -> how a person calls it.
+ROWS = {
+    "field_multiply": "field multiply",
+    "field_square": "field square",
+    "field_square_chained": "  each further one of a row",
+    "sha512_block": "SHA-512 block",
+    "sign": "sign",
+    "sign_glue": "  interpreter, estimated",
+    "verify": "verify",
+    "verify_glue": "  interpreter, estimated",
+    "verify_known_key": "verify, prepared key",
+    "verify_known_key_glue": "  interpreter, estimated",
+    "code_bytes": "code, bytes of .mpy",
+    "ram_bytes": "RAM, bytes of buffers",
+}
+COLUMNS = ("rv32", "xtensa", "viper", "c")
+
+
+@bench.callback()
+def _group() -> None:
+    """Keeps `crypto` a word of its own: typer would make a single command the whole group."""
+
+
+@bench.command()
+def crypto(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
+    """Count what Ed25519 costs on each kind of chip, instruction by instruction, and time it on this computer.
+
+    docs/benchmarks.md says what is counted, what is estimated, and with what it is compared.
+    """
+    try:
+        # The emulator is a test tool, which the run-time part does without.
+        from host_tools.benchmarks import report
+        from host_tools.benchmarks.chips import WrongResult
+        from host_tools.benchmarks.unix import UnixError
+    except ModuleNotFoundError as error:
+        if error.name != "unicorn":
+            raise
+        raise BadInput("Counting instructions needs the test tools. Install them with: make test-setup") from error
+    try:
+        with output.progress("Counting instructions") as progress:
+            facts = report.measure(progress)
+    except (WrongResult, UnixError, SimulatorError) as error:
+        raise CheckFailed(str(error)) from error
+    output.tell(as_json, facts, *parts(facts))
+
+
+def parts(facts: dict[str, Any]) -> list[RenderableType]:
+    """The result for a person."""
+    lengths = ", ".join(str(length) for length in facts["message_bytes"])
+    return [
+        output.heading("Instructions"),
+        _table(facts),
+        f"Counted one by one in native code; of messages of {lengths} bytes the dearest. rv32: RISC-V (ESP32-C3).",
+        "xtensa: ESP32; its scalars are counted on RISC-V. viper: the portable code, compiled for RISC-V.",
+        f"c: {facts['c']['source']}.",
+        output.heading("This computer"),
+        output.fields(_times(facts["unix"])),
+    ]
+
+
+def _table(facts: dict[str, Any]) -> Table:
+    compared = [column for column in COLUMNS if facts[column].get("ratio_to_c")]
+    columns = (*COLUMNS, *(f"{column} : c" for column in compared))
+    rows = []
+    for key, text in ROWS.items():
+        numbers = [facts[column].get(key) for column in COLUMNS]
+        ratios = [facts[column]["ratio_to_c"].get(key) for column in compared]
+        cells = [f"{number:,}" if number is not None else "" for number in numbers]
+        rows.append((text, *cells, *(f"{ratio:.2f}" if ratio is not None else "" for ratio in ratios)))
+    return output.listing(("", *columns), rows, numbers=columns)
+
+
+def _times(unix: dict[str, Any]) -> dict[str, str]:
+    def against(operation: str, pynacl: str) -> str:
+        ours, theirs = unix[f"{operation}_us"], unix[f"pynacl_{pynacl}_us"]
+        return f"{ours:,.0f} µs, PyNaCl {theirs:,.0f} µs: {unix[f'{operation}_ratio']} times as long"
+
+    return {
+        "backend": f"{unix['backend']}, in MicroPython's unix port",
+        "sign": against("sign", "sign"),
+        "verify": against("verify", "verify"),
+        "verify, prepared key": against("verify_known_key", "verify"),
+        "heap": f"{unix['heap_bytes_unix64']:,} bytes, with 64-bit objects, a key and two prepared keys",
+    }
