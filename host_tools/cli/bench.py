@@ -1,162 +1,98 @@
-"""The prompt of `jiaozi sim run`: press keys, tap, look, pull the plug.
+"""`jiaozi bench`: what the device's cryptography costs."""
 
-One line each, from a person or a script on standard input.
-"""
+from typing import Annotated, Any
 
-import cmd
-import sys
-import time
-from collections.abc import Callable
+import typer
+from rich.console import RenderableType
+from rich.table import Table
 
-from rich.console import Console
-from rich.panel import Panel as Box
-from rich.text import Text
+from host_tools.cli import output
+from host_tools.cli.exits import BadInput, CheckFailed
+from host_tools.simulator.device import SimulatorError
 
-from host_tools.simulator.device import SimulatedDevice, SimulatorError
-from host_tools.simulator.panel import render_braille
-from host_tools.simulator.world import World
+bench = typer.Typer(no_args_is_help=True, help="Measure what devices need for their work.")
 
-_SETTLE_S = 0.4  # no new screen for so long: the device has said what it has to say
-_PATIENCE_S = 10.0
-_PIXELS_FIT = 72
+# Key in the JSON object -> how a person calls it.
+ROWS = {
+    "field_multiply": "field multiply",
+    "field_square": "field square",
+    "field_square_chained": "  each further one of a row",
+    "sha512_block": "SHA-512 block",
+    "sign": "sign",
+    "sign_glue": "  interpreter, estimated",
+    "verify": "verify",
+    "verify_glue": "  interpreter, estimated",
+    "verify_known_key": "verify, prepared key",
+    "verify_known_key_glue": "  interpreter, estimated",
+    "code_bytes": "code, bytes of .mpy",
+    "ram_bytes": "RAM, bytes of buffers",
+}
+COLUMNS = ("rv32", "xtensa", "viper", "c")
 
 
-class Bench(cmd.Cmd):
-    """Commands on the devices of one world."""
+@bench.callback()
+def _group() -> None:
+    """Keeps `crypto` a word of its own: typer would make a single command the whole group."""
 
-    intro = "Type help for what can be done, quit to switch everything off."
-    prompt = "sim> "
 
-    def __init__(self, world: World, console: Console) -> None:
-        super().__init__(stdin=sys.stdin)
-        self._world = world
-        self._console = console
-        self.use_rawinput = sys.stdin.isatty()
-        if not self.use_rawinput:
-            self.prompt = ""
+@bench.command()
+def crypto(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
+    """Count what Ed25519 costs on each kind of chip, instruction by instruction, and time it on this computer.
 
-    def do_list(self, _: str) -> None:
-        """list: the devices, whether they are on, and the serial port of each."""
-        for device in self._world.devices.values():
-            state = "on" if device.is_running else "off"
-            self._console.print(
-                f"{device.name:12} {state:4} jiaozi device info --port {device.link_path}", highlight=False
-            )
+    docs/benchmarks.md says what is counted, what is estimated, and with what it is compared.
+    """
+    try:
+        # The emulator is a test tool, which the run-time part does without.
+        from host_tools.benchmarks import report
+        from host_tools.benchmarks.chips import WrongResult
+        from host_tools.benchmarks.unix import UnixError
+    except ModuleNotFoundError as error:
+        if error.name != "unicorn":
+            raise
+        raise BadInput("Counting instructions needs the test tools. Install them with: make test-setup") from error
+    try:
+        with output.progress("Counting instructions") as progress:
+            facts = report.measure(progress)
+    except (WrongResult, UnixError, SimulatorError) as error:
+        raise CheckFailed(str(error)) from error
+    output.tell(as_json, facts, *parts(facts))
 
-    def do_press(self, line: str) -> None:
-        """press NAME KEYS: press keys on a panel, e.g. press tea 1850# (# OK, * back, A to D as the screen says)."""
-        words = line.split()
-        if len(words) != 2:
-            self._complain("press takes a device and keys, e.g. press tea 1850#")
-            return
-        device = self._device(words[0])
-        if device is not None:
-            self._watch([device], lambda: device.panel.press(words[1]))
 
-    def do_tap(self, line: str) -> None:
-        """tap NAME NAME: hold two devices together until lift."""
-        devices = [self._device(name) for name in line.split()]
-        if len(devices) != 2 or devices[0] is devices[1]:
-            self._complain("tap takes two different devices, e.g. tap ana tea")
-            return
-        one, other = devices
-        if one is not None and other is not None:
-            self._watch([one, other], lambda: self._world.bring_together(one, other))
+def parts(facts: dict[str, Any]) -> list[RenderableType]:
+    """The result for a person."""
+    lengths = ", ".join(str(length) for length in facts["message_bytes"])
+    return [
+        output.heading("Instructions"),
+        _table(facts),
+        f"Counted one by one in native code; of messages of {lengths} bytes the dearest. rv32: RISC-V (ESP32-C3).",
+        "xtensa: ESP32; its scalars are counted on RISC-V. viper: the portable code, compiled for RISC-V.",
+        f"c: {facts['c']['source']}.",
+        output.heading("This computer"),
+        output.fields(_times(facts["unix"])),
+    ]
 
-    def do_lift(self, _: str) -> None:
-        """lift: take the devices apart."""
-        self._world.separate()
 
-    def do_cut(self, line: str) -> None:
-        """cut FRAME BYTE: in the next tap the card leaves after that byte of that frame (0 is the first, the RATS)."""
-        words = line.split()
-        if len(words) != 2 or not all(word.isdigit() for word in words):
-            self._complain("cut takes a frame and a byte, e.g. cut 5 90")
-            return
-        self._world.air.cut(int(words[0]), int(words[1]))
+def _table(facts: dict[str, Any]) -> Table:
+    compared = [column for column in COLUMNS if facts[column].get("ratio_to_c")]
+    columns = (*COLUMNS, *(f"{column} : c" for column in compared))
+    rows = []
+    for key, text in ROWS.items():
+        numbers = [facts[column].get(key) for column in COLUMNS]
+        ratios = [facts[column]["ratio_to_c"].get(key) for column in compared]
+        cells = [f"{number:,}" if number is not None else "" for number in numbers]
+        rows.append((text, *cells, *(f"{ratio:.2f}" if ratio is not None else "" for ratio in ratios)))
+    return output.listing(("", *columns), rows, numbers=columns)
 
-    def do_look(self, line: str) -> None:
-        """look [NAME]: show a device's screen, or all screens."""
-        devices = [self._device(line)] if line else list(self._world.devices.values())
-        for device in devices:
-            if device is not None:
-                self._show(device)
 
-    def do_power(self, line: str) -> None:
-        """power NAME on|off: switch a device on, or pull its plug where it stands."""
-        words = line.split()
-        if len(words) != 2 or words[1] not in ("on", "off"):
-            self._complain("power takes a device and on or off, e.g. power ana off")
-            return
-        device = self._device(words[0])
-        if device is None:
-            return
-        if words[1] == "off":
-            device.stop()
-        elif not device.is_running:
-            device.start()
-            self._show(device)
+def _times(unix: dict[str, Any]) -> dict[str, str]:
+    def against(operation: str, pynacl: str) -> str:
+        ours, theirs = unix[f"{operation}_us"], unix[f"pynacl_{pynacl}_us"]
+        return f"{ours:,.0f} µs, PyNaCl {theirs:,.0f} µs: {unix[f'{operation}_ratio']} times as long"
 
-    def do_help(self, arg: str) -> None:
-        """help: this list."""
-        for name in ("list", "press", "tap", "lift", "look", "cut", "power", "help", "quit"):
-            usage, _, what = (getattr(self, f"do_{name}").__doc__ or "").partition(": ")
-            self._console.print(f"{usage:20} {what}", highlight=False, markup=False)
-
-    def do_quit(self, _: str) -> bool:
-        """quit: switch everything off."""
-        return True
-
-    def do_EOF(self, _: str) -> bool:  # noqa: N802  (cmd's name for the end of input)
-        """The end of input is quit."""
-        return True
-
-    def emptyline(self) -> bool:
-        """Nothing typed, nothing done."""
-        return False
-
-    def default(self, line: str) -> None:
-        self._complain(f"{line.split()[0]} is no command; help lists them")
-
-    def onecmd(self, line: str) -> bool:
-        try:
-            return bool(super().onecmd(line))
-        except (SimulatorError, ValueError) as error:
-            self._complain(str(error))
-            return False
-
-    def _device(self, name: str) -> SimulatedDevice | None:
-        for device in self._world.devices.values():
-            if device.name.lower() == name.lower():
-                return device
-        self._complain(f"there is no device {name}; list shows them")
-        return None
-
-    def _watch(self, devices: list[SimulatedDevice], act: Callable[[], None]) -> None:
-        """Do something, wait until the screens have settled, and show those that changed."""
-        off = [device.name for device in devices if not device.is_running]
-        if off:
-            self._complain(f"{off[0]} is off; power {off[0]} on switches it on")
-            return
-        before = {device.name: device.panel.screens for device in devices}
-        act()
-        last = {**before}
-        deadline = time.monotonic() + _PATIENCE_S
-        quiet_since = time.monotonic()
-        while time.monotonic() < min(deadline, quiet_since + _SETTLE_S):
-            time.sleep(0.02)
-            now = {device.name: device.panel.screens for device in devices}
-            if now != last:
-                last, quiet_since = now, time.monotonic()
-        for device in devices:
-            if device.panel.screens != before[device.name]:
-                self._show(device)
-
-    def _show(self, device: SimulatedDevice) -> None:
-        if self._console.width >= _PIXELS_FIT and self._console.is_terminal:
-            self._console.print(Box(Text(render_braille(device.panel.picture)), title=device.name, expand=False))
-        else:
-            self._console.print(Box(Text(device.panel.text), title=device.name, expand=False, width=22))
-
-    def _complain(self, text: str) -> None:
-        self._console.print(text, style="yellow", highlight=False)
+    return {
+        "backend": f"{unix['backend']}, in MicroPython's unix port",
+        "sign": against("sign", "sign"),
+        "verify": against("verify", "verify"),
+        "verify, prepared key": against("verify_known_key", "verify"),
+        "heap": f"{unix['heap_bytes_unix64']:,} bytes, with 64-bit objects, a key and two prepared keys",
+    }

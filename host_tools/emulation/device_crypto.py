@@ -37,11 +37,9 @@ class Backend:
     sha512: str
 
 
-# These are the same viper source on every chip. The Xtensa interpreter knows only what our own assembler writes, so
-# with it they run on RISC-V.
+# The same viper source on every chip.
 _SCALAR = "crypto/scalar_viper.py"
 _SCHEDULE = "crypto/schedule_viper.py"
-_SCALAR_ARCHITECTURE = "rv32imc"
 
 BACKENDS = {
     "rv32": Backend("RISC-V (ESP32-C3, C6)", "rv32imc", "crypto/field_rv32.py", "crypto/sha512_rv32.py"),
@@ -64,8 +62,8 @@ class DeviceCrypto:
     def __init__(self, backend: Backend) -> None:
         self.field = _emulator(backend.field, backend.architecture)
         self.hash = _emulator(backend.sha512, backend.architecture)
-        self.scalar = _emulator(_SCALAR, _SCALAR_ARCHITECTURE)
-        self.schedule = _emulator(_SCHEDULE, _SCALAR_ARCHITECTURE)
+        self.scalar = _emulator(_SCALAR, backend.architecture)
+        self.schedule = _emulator(_SCHEDULE, backend.architecture)
         self._traces: list[bytes] | None = None
         names = _constants(backend.field, backend.architecture) | _constants(backend.sha512, backend.architecture)
         names["run"] = self._function(self.field, "run")
@@ -73,7 +71,7 @@ class DeviceCrypto:
         names["new_slots"] = lambda count: bytearray(names["SLOT"] * count)
         self.backend = names
         with _firmware(lambda function: self._function(self._emulator_of(function), function.__name__)):
-            names |= _scalars(_SCALAR) | _scalars(_SCHEDULE)
+            names |= _scalars(_SCALAR, backend.architecture) | _scalars(_SCHEDULE, backend.architecture)
             sys.modules["crypto.backend"] = _module("crypto.backend", names)
             self.ed25519 = importlib.import_module("crypto.ed25519")
             self.sha512 = importlib.import_module("crypto.sha512")
@@ -156,11 +154,11 @@ def _constants(name: str, architecture: str) -> dict[str, Any]:
     return found
 
 
-def _scalars(name: str) -> dict[str, Any]:
+def _scalars(name: str, architecture: str) -> dict[str, Any]:
     """The names of a module; viper's types, which it names in annotations, are not looked for."""
     names: dict[str, Any] = {}
     flags = __future__.annotations.compiler_flag
-    exec(compile(_source(name, _SCALAR_ARCHITECTURE), str(PROJECT / "firmware" / name), "exec", flags), names)
+    exec(compile(_source(name, architecture), str(PROJECT / "firmware" / name), "exec", flags), names)
     return names
 
 

@@ -1,17 +1,19 @@
-"""Runs the assembler functions of a `.mpy` for Xtensa (xtensawin) on the host, as MicroPython on an ESP32 calls them.
+"""Runs the native functions of a `.mpy` for Xtensa (xtensawin) on the host, as MicroPython on an ESP32 calls them.
 
     emulator = Xtensa(Path("field_xtensa.mpy").read_bytes())
     emulator.call("run", slots, octets, program, 0)  # bytearrays are changed in place
     emulator.instructions  # exactly what the chip would have executed
 
-Every access must be aligned and inside an argument, its object or the 16 octets of the frame that a leaf function may
-use: anything else fails the call, and so do an instruction that `xtensa_translation` does not know and a return with a0
-or a1 changed. Each call starts from the same registers. It must not know what it runs.
+Every access must be aligned and inside an argument, an object of the firmware, or the part of the frame that the
+function may use: anything else fails the call, and so do an instruction that `xtensa_translation` does not know, a
+return with a0 or a1 changed, and any use of MicroPython's runtime but the conversion of arguments and results, which is
+all that viper without globals and calls needs. Each call starts from the same registers. It must not know what it runs.
 
 Not emulated: caches, flash, how long an instruction takes, interrupts, and register windows beyond the one frame.
 
 Source: Xtensa Instruction Set Architecture Reference Manual, chapter 8 (windowed ABI); MicroPython's `py/objstr.h` and
-`py/objarray.h` for the arguments.
+`py/objarray.h` for the arguments, `py/objfun.h` and `py/bc.h` for the objects behind a function, `py/nativeglue.c`
+(`mp_fun_table`, `mp_native_from_obj`) for the runtime.
 """
 
 import hashlib
@@ -19,8 +21,8 @@ from array import array
 from collections.abc import Callable
 from itertools import zip_longest
 
-from host_tools.emulation.rv32_memory import EmulationError
-from host_tools.emulation.xtensa_translation import Load, Piece, Store, TranslationError, translate
+from host_tools.emulation.rv32_memory import NONE, RUNTIME, EmulationError
+from host_tools.emulation.xtensa_translation import Bus, Load, Piece, Store, TranslationError, entry, translate
 from host_tools.machine_code import mpy
 
 XTENSAWIN = 10  # architecture in the header
@@ -30,12 +32,16 @@ _INSTRUCTIONS_MAX = 30_000_000  # of one call: it will not end
 # Every region begins at a multiple of this, and nothing is mapped behind its end.
 _REGION_BITS = 20
 _FRAME_REGION, _ARRAY_REGION, _OBJECT_REGIONS, _BUFFER_REGIONS = 0x3FE, 0x3F0, 0x3C0, 0x3D0
-_FRAME_SIZE = 48  # of which the lowest 16 octets are usable
-_FRAME_USABLE = 16
+_FUNCTION_REGION, _CONTEXT_REGION, _TABLE_REGION, _RUNTIME_REGION = 0x3B0, 0x3B1, 0x3B2, 0x3B3
+_SPILLED = 32  # octets at a frame's end, where register windows may be spilled at any time
 _RETURN_ADDRESS = 0x8009_1234  # its two highest bits are the window increment of the caller's CALL8
 _UNKNOWN = 0x7F00_0000  # whatever else has an address, but no contents here
 _ARGUMENTS_MAX = 8
 _SHIFT_AMOUNT = 31  # left by whatever ran before
+
+_RUNTIME_ENTRIES = 128  # of the function table; MicroPython 1.28 has fewer than 100
+_NATIVE_FROM_OBJECT, _OBJECT_FROM_NATIVE = 3, 4  # the two that are emulated
+_INT, _POINTERS = 2, (4, 5, 6, 7)  # types for these two (`MP_NATIVE_TYPE_...`)
 
 # An event of a trace is the offset of a piece in its function, or a memory access: direction, size, address.
 _READ, _WRITE = 1 << 40, 2 << 40
@@ -43,7 +49,11 @@ _SIZE_SHIFT = 32
 
 
 class Xtensa:
-    """One module, for any number of calls. `instructions` counts over all of them since construction or `reset`."""
+    """One module, for any number of calls.
+
+    `instructions` and `runtime_calls` count over all calls since construction or `reset`: instructions of the module's
+    code, and calls of the runtime, whose own instructions are not counted.
+    """
 
     def __init__(self, data: bytes) -> None:
         """`data`: a `.mpy` for xtensawin with the native convention. Raises MpyError, EmulationError."""
@@ -56,22 +66,25 @@ class Xtensa:
                 "assembler functions: stock firmware runs them only converted to the native convention"
             )
         self._functions = {name: function.code for name, function in functions.items()}
+        self._frame_sizes = {name: _frame_size(name, code) for name, code in self._functions.items()}
+        self._firmware = _firmware(module.objects)
         self._pieces: dict[tuple[str, int], tuple[int, Piece]] = {}
         self._words: dict[int, memoryview] = {}
         self._octets: dict[int, memoryview] = {}
-        self._writable: dict[int, memoryview] = {}
+        self._writable: set[int] = set()
         self.reset()
 
     def reset(self) -> None:
         """Counts from zero again."""
-        self.instructions = 0
+        self.instructions = self.runtime_calls = 0
 
-    def call(self, name: str, *arguments: bytes | bytearray | int) -> int:
+    def call(self, name: str, *arguments: bytes | bytearray | int) -> int | None:
         """Calls a function as MicroPython does; bytearrays are changed in place, also if the call fails.
 
-        Gives the result, a small integer. Raises KeyError for an unknown name, EmulationError.
+        Gives the result, a small integer or None. Raises KeyError for an unknown name, EmulationError.
         """
-        return self._call(name, arguments, self._load, self._store, self._load_octet, lambda _at: None)
+        bus = Bus(self._load, self._store, self._load_octet, self._store_octet, self._serve)
+        return self._call(name, arguments, bus, lambda _at: None)
 
     def trace(self, name: str, *arguments: bytes | bytearray | int) -> bytes:
         """Calls like `call`; a digest of `events`: the same for the same behaviour, whatever the data were."""
@@ -84,19 +97,23 @@ class Xtensa:
         """
         events: array[int] = array("Q")
 
-        def load(address: int) -> int:
-            events.append(_READ | 4 << _SIZE_SHIFT | address)
-            return self._load(address)
+        def reading(size: int, load: Load) -> Load:
+            def read(address: int) -> int:
+                events.append(_READ | size << _SIZE_SHIFT | address)
+                return load(address)
 
-        def store(address: int, value: int) -> None:
-            events.append(_WRITE | 4 << _SIZE_SHIFT | address)
-            self._store(address, value)
+            return read
 
-        def load_octet(address: int) -> int:
-            events.append(_READ | 1 << _SIZE_SHIFT | address)
-            return self._load_octet(address)
+        def writing(size: int, store: Store) -> Store:
+            def write(address: int, value: int) -> None:
+                events.append(_WRITE | size << _SIZE_SHIFT | address)
+                store(address, value)
 
-        self._call(name, arguments, load, store, load_octet, events.append)
+            return write
+
+        words = reading(4, self._load), writing(4, self._store)
+        octets = reading(1, self._load_octet), writing(1, self._store_octet)
+        self._call(name, arguments, Bus(*words, *octets, self._serve), events.append)
         return events
 
     def first_difference(
@@ -117,20 +134,18 @@ class Xtensa:
         self,
         name: str,
         arguments: tuple[bytes | bytearray | int, ...],
-        load: Load,
-        store: Store,
-        load_octet: Load,
+        bus: Bus,
         enter: Callable[[int], None],
-    ) -> int:
-        code = self._functions[name]
+    ) -> int | None:
+        code, frame_size = self._functions[name], self._frame_sizes[name]
         registers = [0x5EED_0001 * number & 0xFFFFFFFF for number in range(16)] + [_SHIFT_AMOUNT]
         registers[:6] = [
             _RETURN_ADDRESS,
-            (_FRAME_REGION << _REGION_BITS) + _FRAME_SIZE,
-            _UNKNOWN,
+            (_FRAME_REGION << _REGION_BITS) + frame_size,
+            _FUNCTION_REGION << _REGION_BITS,
             len(arguments),
             0,
-            self._place(arguments),
+            self._place(arguments, frame_size - _SPILLED),
         ]
         at, limit = 0, self.instructions + _INSTRUCTIONS_MAX
         try:
@@ -142,24 +157,52 @@ class Xtensa:
                 self.instructions += piece[0]
                 if self.instructions > limit:
                     raise EmulationError(f"more than {_INSTRUCTIONS_MAX} instructions")
-                at = piece[1](registers, load, store, load_octet)
+                at = piece[1](registers, bus)
         except (EmulationError, TranslationError) as error:
             raise EmulationError(f"{name} + 0x{at:x}: {error}") from None
         if registers[:2] != [_RETURN_ADDRESS, _FRAME_REGION << _REGION_BITS]:
             raise EmulationError(f"{name}: a0 or a1 comes back changed")
+        if registers[2] == NONE:
+            return None
         if not registers[2] & 1:
             raise EmulationError(f"{name}: the result 0x{registers[2]:x} is not a small integer")
-        return (registers[2] >> 1) - (registers[2] >> 31 << 31)
+        return _integer(registers[2])
+
+    def _serve(self, address: int, value: int, kind: int) -> int:
+        """One call of the runtime."""
+        self.runtime_calls += 1
+        number, between = divmod(address - RUNTIME, 4)
+        if between or number not in (_NATIVE_FROM_OBJECT, _OBJECT_FROM_NATIVE):
+            raise EmulationError(f"call of 0x{address:x}, entry {number} of the function table: not emulated")
+        if number == _NATIVE_FROM_OBJECT and kind in _POINTERS:
+            region, offset = value >> _REGION_BITS, value & (1 << _REGION_BITS) - 1
+            if offset or region not in range(_OBJECT_REGIONS, _OBJECT_REGIONS + _ARGUMENTS_MAX):
+                raise EmulationError(f"0x{value:x} is not an object with a buffer")
+            return self._words[region][3]
+        if kind != _INT:
+            raise EmulationError(f"native type {kind} is not emulated")
+        if number == _OBJECT_FROM_NATIVE:
+            if value >> 30 not in (0, 3):
+                raise EmulationError(f"the result 0x{value:x} does not fit a small integer")
+            return (value << 1 | 1) & 0xFFFFFFFF
+        if not value & 1:
+            raise EmulationError(f"0x{value:x} is not a small integer")
+        return _integer(value) & 0xFFFFFFFF
 
     # --- memory
 
-    def _place(self, arguments: tuple[bytes | bytearray | int, ...]) -> int:
-        """Maps frame and arguments. Gives the address of the array of their objects. Raises ValueError, TypeError."""
+    def _place(self, arguments: tuple[bytes | bytearray | int, ...], frame_size: int) -> int:
+        """Maps the firmware's objects, frame and arguments. Gives the address of the array of the arguments' objects.
+
+        Raises ValueError, TypeError.
+        """
         if len(arguments) > _ARGUMENTS_MAX:
             raise ValueError(f"{len(arguments)} arguments, {_ARGUMENTS_MAX} at most")
         for mapped in (self._words, self._octets, self._writable):
             mapped.clear()
-        self._map(_FRAME_REGION, bytearray(_FRAME_USABLE))
+        for region, contents in self._firmware.items():
+            self._map(region, contents)
+        self._map(_FRAME_REGION, bytearray(frame_size))
         placed: dict[int, int] = {}
         for number, argument in enumerate(arguments):
             if id(argument) not in placed:
@@ -185,7 +228,7 @@ class Xtensa:
         self._octets[region] = memoryview(contents)
         self._words[region] = memoryview(contents)[: len(contents) // 4 * 4].cast("I")
         if isinstance(contents, bytearray):
-            self._writable[region] = self._words[region]
+            self._writable.add(region)
 
     def _load(self, address: int) -> int:
         try:
@@ -197,8 +240,8 @@ class Xtensa:
 
     def _store(self, address: int, value: int) -> None:
         try:
-            if not address & 3:
-                self._writable[address >> _REGION_BITS][address >> 2 & 0x3FFFF] = value
+            if not address & 3 and address >> _REGION_BITS in self._writable:
+                self._words[address >> _REGION_BITS][address >> 2 & 0x3FFFF] = value
                 return
         except (KeyError, IndexError):
             pass
@@ -209,6 +252,43 @@ class Xtensa:
             return self._octets[address >> _REGION_BITS][address & 0xFFFFF]
         except (KeyError, IndexError):
             raise EmulationError(f"octet read at 0x{address:x}") from None
+
+    def _store_octet(self, address: int, value: int) -> None:
+        try:
+            if address >> _REGION_BITS in self._writable:
+                self._octets[address >> _REGION_BITS][address & 0xFFFFF] = value
+                return
+        except IndexError:
+            pass
+        raise EmulationError(f"octet written at 0x{address:x}")
+
+
+def _frame_size(name: str, code: bytes) -> int:
+    try:
+        return entry(code)[1]
+    except TranslationError as error:
+        raise EmulationError(f"{name}: {error}") from None
+
+
+def _firmware(objects: list[int]) -> dict[int, bytes]:
+    """What viper code reads: function object -> context -> table of objects -> function table. Region -> contents.
+
+    `objects`: the types of a module's objects.
+    """
+    runtime = _RUNTIME_REGION << _REGION_BITS
+    functions = [RUNTIME + 4 * number for number in range(_RUNTIME_ENTRIES)]
+    words = {
+        _FUNCTION_REGION: [_UNKNOWN, _CONTEXT_REGION << _REGION_BITS, _UNKNOWN, _UNKNOWN],  # type, context, ...
+        _CONTEXT_REGION: [_UNKNOWN, _UNKNOWN, _UNKNOWN, _TABLE_REGION << _REGION_BITS],  # type, globals, strings, ...
+        _TABLE_REGION: [runtime if kind == mpy.FUNCTION_TABLE else _UNKNOWN for kind in objects],
+        _RUNTIME_REGION: [NONE, _UNKNOWN, _UNKNOWN, *functions[3:]],  # None, False, True
+    }
+    return {region: _as_words(contents) for region, contents in words.items()}
+
+
+def _integer(placed: int) -> int:
+    """Value of a small integer's object."""
+    return (placed >> 1) - (placed >> 31 << 31)
 
 
 def _as_words(words: list[int]) -> bytes:
