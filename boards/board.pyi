@@ -2,6 +2,7 @@
 
 NAME: str
 CHIP: str
+CLOCK_HZ: int | None  # None where there is none to set
 PORT: str  # module of `firmware/ports/`
 APP: str  # "wallet" or "terminal"
 

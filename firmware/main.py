@@ -1,5 +1,7 @@
 """Runs after boot.py: the application."""
 
+# First: its tables and machine code want large pieces of memory, of which there are enough only now.
+import crypto.ed25519  # noqa: F401
 from apps.start import run
 
 run()

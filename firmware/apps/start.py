@@ -29,6 +29,8 @@ def run() -> None:
 
 
 def _run(port) -> None:
+    if board.CLOCK_HZ:
+        port.set_clock(board.CLOCK_HZ)
     role = getattr(__import__("apps." + board.APP), board.APP)
     link = port.open_uart(board.LINK, board.LINK["baudrate"])
     nfc = port.open_uart(board.NFC, board.NFC["baudrate"])

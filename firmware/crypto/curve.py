@@ -37,17 +37,18 @@ _F = const(9)
 _G = const(10)
 _H = const(11)
 _ENTRY = const(16)  # 16 to 19: fixed by the machine
-_SCRATCH_END = const(24)  # 20 to 23 are the backend's own; up to here secrets may stand
-_ZERO = const(24)
-_ONE = const(25)
-_CURVE_D = const(26)
-_TWICE_D = const(27)
-_ROOT = const(28)  # of -1
-_BASE = const(29)  # the power chain's, up to 33: of what, and steps
-_POWER_11 = const(30)
-_POWER = const(31)
-_POWER_2 = const(32)
-_POWER_3 = const(33)
+# 20 to 23 are the backend's own
+_BASE = const(24)  # the power chain's, up to 28: of what, and steps
+_POWER_11 = const(25)
+_POWER = const(26)
+_POWER_2 = const(27)
+_POWER_3 = const(28)
+_SCRATCH_END = const(29)  # up to here secrets may stand
+_ZERO = const(29)
+_ONE = const(30)
+_CURVE_D = const(31)
+_TWICE_D = const(32)
+_ROOT = const(33)  # of -1
 _SAVED = const(34)  # 34 to 37: a point
 _TEMPORARY = const(38)  # while tables are built: _BATCH slots
 _BATCH = const(17)
@@ -73,9 +74,10 @@ _OUT_MINUS = const(3)
 _OUT_PLUS = const(4)
 _OUT_OTHER_X = const(5)
 _SELECT_DIGITS = const(256)  # fixed by the machine
-_OCTETS = const(308)
+_DIGIT_STRING = const(8)  # 52 digits stand in this one and the next
+_OCTETS = const(320)
 
-_FIXED_INSTRUCTIONS = const(388)
+_FIXED_INSTRUCTIONS = const(421)
 _SCHEDULE_INSTRUCTIONS = const(380)  # what the schedules ask for; building a table takes less
 
 _L = (2**252 + 27742317777372353535851937790883648493).to_bytes(32, "little")
@@ -221,6 +223,13 @@ class _FixedPrograms(Program):
         self.store(_OUT_X, _A)
         self.store(_OUT_Y, _B)
         self.end()
+        self.wipe_at = self.at
+        self.mul(_A, _ZERO, _ZERO)  # native code that keeps its work on the stack has it in the same place
+        self.store(_DIGIT_STRING, _ZERO)  # what else stands among the octets is the result
+        self.store(_DIGIT_STRING + 1, _ZERO)
+        for slot in range(_SCRATCH_END):
+            self.add(slot, _ZERO, _ZERO)
+        self.end()
         self.invert_at = self.at
         self._write_inverse(_A)
         self.end()
@@ -348,6 +357,7 @@ class Curve:
         self._neutral = fixed.neutral_at
         self._multiply_base = fixed.multiply_base_at
         self._encode = fixed.encode_at
+        self._wipe = fixed.wipe_at
         self._invert = fixed.invert_at
         self._decode = fixed.decode_at
         self._use_minus_x = fixed.use_minus_x_at
@@ -420,10 +430,8 @@ class Curve:
         return self._run_schedule(start)
 
     def wipe(self) -> None:
-        """Overwrites whatever a secret scalar has left in the machine."""
-        self._slots[: _SCRATCH_END * SLOT] = new_slots(_SCRATCH_END)
-        self._slots[_BASE * SLOT : _SAVED * SLOT] = new_slots(_SAVED - _BASE)
-        self._octets[:] = bytes(_OCTETS)
+        """Overwrites whatever a secret scalar has left in the machine; asks for no memory."""
+        self._run(self._wipe)
 
     # --- the machine
 
@@ -439,9 +447,12 @@ class Curve:
         self._run(self._schedule)
 
     def _run_schedule(self, start: int) -> bytearray:
-        self._run(self._neutral)
-        self._run(start)
-        self._run(self._encode)
+        slots = self._slots
+        octets = self._octets
+        code = self._program.code
+        run(slots, octets, code, self._neutral)
+        run(slots, octets, code, start)
+        run(slots, octets, code, self._encode)
         return self._encoding()
 
     def _encoding(self) -> bytearray:

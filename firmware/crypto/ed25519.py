@@ -33,7 +33,9 @@ _SMALL_ORDER_Y = (
 
 # One for all keys, like the curve: nothing that uses them ever waits, so it is one use at a time.
 _hash = Sha512()
+_wide = bytearray(64)
 _clean = bytes(64)
+_clean_half = bytes(32)
 
 
 def _check(name: str, value: bytes, length: int) -> None:
@@ -43,11 +45,12 @@ def _check(name: str, value: bytes, length: int) -> None:
 
 def _hash_to_scalar(*parts: bytes | bytearray | memoryview) -> bytearray:
     """The digest of all parts modulo L, 32 octets. Constant time."""
-    wide = bytearray(64)
-    _hash.digest_into(wide, *parts)
     scalar = bytearray(32)
-    reduce(scalar, wide, _hash.work)
-    wide[:] = _clean
+    try:
+        _hash.digest_into(_wide, *parts)
+        reduce(scalar, _wide, _hash.work)
+    finally:
+        _wide[:] = _clean
     return scalar
 
 
@@ -56,28 +59,33 @@ class SigningKey:
 
     def __init__(self, seed: bytes) -> None:
         _check("seed", seed, KEY_BYTES)
-        expanded = bytearray(64)
-        _hash.digest_into(expanded, seed)
-        # RFC 8032 section 5.1.5: the lowest three bits and the highest clear, the second highest set
-        expanded[0] &= 0xF8
-        expanded[31] = expanded[31] & 0x7F | 0x40
-        self._prefix = expanded[32:]
-        expanded[32:] = _clean[32:]
         self._scalar = bytearray(32)
-        reduce(self._scalar, expanded, _hash.work)
-        expanded[:] = _clean
-        self.public = bytes(_curve.multiply_base(self._scalar))
-        _curve.wipe()
+        try:
+            _hash.digest_into(_wide, seed)
+            # RFC 8032 section 5.1.5: the lowest three bits and the highest clear, the second highest set
+            _wide[0] &= 0xF8
+            _wide[31] = _wide[31] & 0x7F | 0x40
+            self._prefix = _wide[32:]
+            _wide[32:] = _clean_half
+            reduce(self._scalar, _wide, _hash.work)
+            self.public = bytes(_curve.multiply_base(self._scalar))
+        finally:
+            _wide[:] = _clean
+            _curve.wipe()
 
-    def sign(self, message: bytes | bytearray | memoryview) -> bytes:
-        """The 64-byte signature of `message` (RFC 8032 section 5.1.6), the same every time."""
+    def sign(self, message: bytes) -> bytes:
+        """The 64-byte signature of `message` (RFC 8032 section 5.1.6), the same every time.
+
+        `message` is read twice and must not change in between.
+        """
         nonce = _hash_to_scalar(self._prefix, message)
-        commitment = _curve.multiply_base(nonce)
-        _curve.wipe()
-        challenge = _hash_to_scalar(commitment, self.public, message)
-        response = bytearray(32)
-        multiply_add(response, challenge, self._scalar, nonce, _hash.work)
-        nonce[:] = _clean[:32]
+        try:
+            commitment = _curve.multiply_base(nonce)
+            response = _hash_to_scalar(commitment, self.public, message)  # so far it is the challenge
+            multiply_add(response, response, self._scalar, nonce, _hash.work)
+        finally:
+            nonce[:] = _clean_half
+            _curve.wipe()
         return bytes(commitment + response)
 
 
@@ -92,11 +100,12 @@ class PreparedKey:
     def verify(self, message: bytes | bytearray | memoryview, signature: bytes) -> bool:
         """What `verify` would say, in half the time."""
         _check("signature", signature, SIGNATURE_BYTES)
-        signature = bytes(signature)
-        if self._table is None or not _may_be_right(signature):
+        commitment = bytes(signature[:32])
+        response = bytes(signature[32:])
+        if self._table is None or not _may_be_right(commitment, response):
             return False
-        challenge = _hash_to_scalar(signature[:32], self.public, message)
-        return _curve.encode_sum_prepared(self._table, challenge, signature[32:]) == signature[:32]
+        challenge = _hash_to_scalar(commitment, self.public, message)
+        return _curve.encode_sum_prepared(self._table, challenge, response) == commitment
 
 
 def public_key(seed: bytes) -> bytes:
@@ -114,16 +123,17 @@ def verify(public: bytes, message: bytes | bytearray | memoryview, signature: by
     _check("public", public, KEY_BYTES)
     _check("signature", signature, SIGNATURE_BYTES)
     public = bytes(public)
-    signature = bytes(signature)
-    if not (_may_be_right(signature) and _load_key(public)):
+    commitment = bytes(signature[:32])
+    response = bytes(signature[32:])
+    if not (_may_be_right(commitment, response) and _load_key(public)):
         return False
-    challenge = _hash_to_scalar(signature[:32], public, message)
-    return _curve.encode_sum(challenge, signature[32:]) == signature[:32]
+    challenge = _hash_to_scalar(commitment, public, message)
+    return _curve.encode_sum(challenge, response) == commitment
 
 
-def _may_be_right(signature: bytes) -> bool:
+def _may_be_right(commitment: bytes, response: bytes) -> bool:
     """S below L, R not of small order. That R is canonical follows from comparing it with an encoding."""
-    return int.from_bytes(signature[32:], "little") < _L and _y(signature) not in _SMALL_ORDER_Y
+    return int.from_bytes(response, "little") < _L and _y(commitment) not in _SMALL_ORDER_Y
 
 
 def _load_key(public: bytes) -> bool:
@@ -133,4 +143,4 @@ def _load_key(public: bytes) -> bool:
 
 
 def _y(encoded: bytes) -> int:
-    return int.from_bytes(encoded[:32], "little") & (1 << 255) - 1
+    return int.from_bytes(encoded, "little") & (1 << 255) - 1

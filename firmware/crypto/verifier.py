@@ -35,18 +35,22 @@ class Verifier:
         fingerprint = hashed.digest()
         if fingerprint in self._good:
             self._good.remove(fingerprint)
-        elif not self._prepared(public).verify(message, signature):
+        elif not self._verify_prepared(public, message, signature):
             return False
         self._good.append(fingerprint)
         if len(self._good) > _GOOD:
             self._good.pop(0)
         return True
 
-    def _prepared(self, public: bytes) -> PreparedKey:
+    def _verify_prepared(self, public: bytes, message: bytes, signature: bytes) -> bool:
+        """A key takes the place of another only when something good was signed with it."""
         found = [key for key in self._keys if key.public == public]
+        key = found[0] if found else PreparedKey(public)
+        if not key.verify(message, signature):
+            return False
         if found:
-            self._keys.remove(found[0])
+            self._keys.remove(key)
         elif len(self._keys) == _KEYS:
             self._keys.pop(0)
-        self._keys.append(found[0] if found else PreparedKey(public))
-        return self._keys[-1]
+        self._keys.append(key)
+        return True

@@ -186,6 +186,11 @@ def key_bytes(count: int) -> bytes:
         radio.active(was_active)
 
 
+def set_clock(hz: int) -> None:
+    """The processor's; on ESP32, MicroPython starts with 160 of its 240 MHz."""
+    machine.freq(hz)
+
+
 def reset() -> None:
     """Starts the chip again; does not return."""
     machine.reset()

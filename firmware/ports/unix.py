@@ -224,6 +224,10 @@ def key_bytes(count: int) -> bytes:
     return os.urandom(count)
 
 
+def set_clock(hz: int) -> None:
+    raise NotOnThisPort("no clock to set on unix")
+
+
 def reset() -> None:
     """Starts the device again; here the process ends with RESET_EXIT_CODE."""
     sys.exit(RESET_EXIT_CODE)

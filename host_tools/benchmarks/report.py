@@ -14,7 +14,7 @@ C_SOURCE = "Monocypher 4, gcc -O2, RISC-V"
 
 # Estimates, fitted to what MicroPython's unix port needs on x86-64 (docs/benchmarks.md): a bytecode with the look-ups,
 # slices and allocations that it sets off, and what a call needs besides.
-INSTRUCTIONS_PER_BYTECODE = 125
+INSTRUCTIONS_PER_BYTECODE = 108
 INSTRUCTIONS_PER_CALL = 250
 
 _GLUE_BACKEND = "rv32"  # where it is counted does not matter; this emulator is the quickest

@@ -65,7 +65,7 @@ def parts(facts: dict[str, Any]) -> list[RenderableType]:
         output.heading("Instructions"),
         _table(facts),
         f"Counted one by one in native code; of messages of {lengths} bytes the dearest. rv32: RISC-V (ESP32-C3).",
-        "xtensa: ESP32; its scalars are counted on RISC-V. viper: the portable code, compiled for RISC-V.",
+        "xtensa: ESP32. viper: the portable code, compiled for RISC-V.",
         f"c: {facts['c']['source']}.",
         output.heading("This computer"),
         output.fields(_times(facts["unix"])),

@@ -10,7 +10,7 @@ from typer.exceptions import TyperException
 
 from host_tools.causes import UPDATE, explain
 from host_tools.cli import device, exits, ledger, operator, output, streams
-from host_tools.cli.benchmarks import bench
+from host_tools.cli.bench import bench
 from host_tools.cli.demo import demo
 from host_tools.cli.exits import Exit
 from host_tools.cli.report import report

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from host_tools.cli import output
-from host_tools.cli.bench import Bench
+from host_tools.cli.workbench import Bench
 from host_tools.simulator import named_air
 from host_tools.simulator.device import SimulatorError
 from host_tools.simulator.reactor import Reactor

@@ -37,6 +37,7 @@ class Chip:
     uarts: int = 0
     i2cs: int = 0
     architectures: tuple[str, ...] = ()
+    clock_hz: int | None = None  # the fastest; MicroPython starts some chips slower
 
 
 CHIPS = {
@@ -54,6 +55,7 @@ CHIPS = {
         uarts=3,
         i2cs=2,
         architectures=("xtensawin",),
+        clock_hz=240_000_000,
     ),
     # ESP32-C3 Series Datasheet, the same sections; GPIO 11 is VDD_SPI, 12-17 the flash, 18 and 19 USB, 20 and 21 UART
     # 0.
@@ -67,6 +69,7 @@ CHIPS = {
         uarts=2,
         i2cs=1,
         architectures=("rv32imc",),
+        clock_hz=160_000_000,
     ),
 }
 
@@ -97,6 +100,7 @@ class Board:
         return {
             "NAME": self.name,
             "CHIP": self.chip,
+            "CLOCK_HZ": CHIPS[self.chip].clock_hz,
             "PORT": self.port,
             "APP": self.app,
             "LINK": self.link,

@@ -20,7 +20,7 @@ from host_tools.machine_code.field_product_viper import LIMBS
 from host_tools.machine_code.viper import fill
 
 _LIMBS = LIMBS[32]
-_STEPS = 590
+BATCHES = -(-590 // _LIMBS.bits)
 
 # f, g, d and e stand beside each other in the machine's own four slots, 20 limbs each. `y` is below 2^255.
 _INVERT = """\
@@ -139,7 +139,7 @@ def inverse(own: int) -> list[str]:
         **_LIMBS.numbers,
         "two_slots": 2 * _LIMBS.slot,
         "own": own,
-        "batches": -(-_STEPS // _LIMBS.bits),
+        "batches": BATCHES,
         "modulus_lowest": (1 << _LIMBS.bits) - 19,
         "modulus_highest": (1 << _LIMBS.top_bits) - 1,
         "inverse": pow(-19, -1, 1 << _LIMBS.bits),  # of p, modulo X

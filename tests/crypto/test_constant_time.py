@@ -1,6 +1,7 @@
-"""What handles secrets runs the same way whatever they are: full traces of the compiled RISC-V code are equal.
+"""What handles secrets runs the same way whatever they are: full traces of the compiled code are equal.
 
-A trace is the address of every instruction and of every access to memory, in order (`Rv32.events`).
+A trace is the address of every instruction and of every access to memory, in order (`Rv32.events`; on Xtensa, of every
+straight piece of code).
 """
 
 import hashlib
@@ -19,7 +20,7 @@ MESSAGE = bytes(range(100))
 SEEDS = [bytes(32), b"\xff" * 32, *(hashlib.sha256(bytes([n])).digest() for n in range(4))]
 
 
-@pytest.fixture(scope="module", params=["rv32", "viper"])
+@pytest.fixture(scope="module", params=["rv32", "viper", "xtensa"])
 def crypto(request: pytest.FixtureRequest) -> DeviceCrypto:
     return DeviceCrypto(BACKENDS[request.param])
 
@@ -32,10 +33,12 @@ def test_public_key(crypto: DeviceCrypto) -> None:
     assert same([crypto.trace(crypto.ed25519.public_key, seed) for seed in SEEDS])
 
 
-def test_sign(crypto: DeviceCrypto) -> None:
+@pytest.mark.parametrize("length", [0, 100, 1_000])
+def test_sign(crypto: DeviceCrypto, length: int) -> None:
+    """From some length on the hash is interrupted, with its state as secret as what is hashed."""
     keys = [crypto.ed25519.SigningKey(seed) for seed in SEEDS]
     assert len({key.public[0] for key in keys}) > 1
-    assert same([crypto.trace(key.sign, MESSAGE) for key in keys])
+    assert same([crypto.trace(key.sign, bytes(length)) for key in keys])
 
 
 def test_sign_other_messages_of_the_same_length(crypto: DeviceCrypto) -> None:
@@ -69,10 +72,13 @@ def test_what_may_depend_on_its_data_is_seen_to(crypto: DeviceCrypto) -> None:
 
 
 def test_nothing_secret_is_left_in_the_machine(crypto: DeviceCrypto) -> None:
-    """After signing, the memory of curve and hash is what it is after signing with any other key."""
+    """After signing, the memory of curve and hash is what it is after signing with any other key.
+
+    Only the octet strings below 256 differ: they have the result.
+    """
     left = []
     for seed in SEEDS:
         crypto.ed25519.SigningKey(seed).sign(MESSAGE)
         curve, hashed = crypto.ed25519._curve, crypto.ed25519._hash
-        left.append([bytes(curve._slots), bytes(curve._octets), bytes(hashed._buffer), bytes(hashed.work)])
+        left.append([bytes(curve._slots), bytes(curve._octets[256:]), bytes(hashed._buffer), bytes(hashed.work)])
     assert all(one == left[0] for one in left)

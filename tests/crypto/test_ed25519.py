@@ -15,11 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests import micropython
-from tests.crypto import vector_chosen, vectors
+from tests.crypto import vector_chosen, vector_runners, vectors
 from tests.crypto.vector_curve import L
 from tests.crypto.vector_damage import EDGE_LENGTHS, RFC_8032
 from tests.crypto.vector_forger import Case, filler, honest, libsodium_accepts
-from tests.crypto.vector_runners import Implementation, Job
+from tests.crypto.vector_runners import IMPLEMENTATIONS, Implementation, Job
 
 REAL = [(operation, family) for operation in ("verify", "verify_prepared") for family in vectors.FAMILIES]
 CHOSEN = [(operation, family) for operation in ("verify", "verify_prepared") for family in vector_chosen.FAMILIES]
@@ -107,6 +107,38 @@ def test_signs_as_libsodium_whatever_the_length(implementation: Implementation) 
             jobs.append((f"key for {length} bytes", ("public", seed), honest(seed, message)[0]))
             jobs.append((f"{length} bytes", ("sign", seed, message), signature))
     check(implementation, jobs)
+
+
+# How many random signatures each implementation makes and checks in a few seconds.
+RANDOM_SIGNATURES = {
+    "cpython": 200,
+    "micropython": 2_000,
+    "micropython-plain": 100,
+    "rv32": 150,
+    "xtensa": 5,
+    "viper": 10,
+}
+
+
+@pytest.mark.parametrize("name", IMPLEMENTATIONS)
+def test_agrees_with_libsodium_on_random_keys_and_messages(name: str) -> None:
+    """Signed, accepted under the key and under the prepared key, and refused with one bit changed anywhere."""
+    draw = random.Random(f"any {name}")
+    jobs: list[tuple[Job, bytes]] = []
+    for _ in range(RANDOM_SIGNATURES[name]):
+        seed, message = draw.randbytes(32), draw.randbytes(draw.randrange(301))
+        public, signature = honest(seed, message)
+        bit = draw.randrange(512)
+        damaged = (int.from_bytes(signature, "little") ^ 1 << bit).to_bytes(64, "little")
+        jobs += [
+            (("sign", seed, message), signature),
+            (("verify", public, message, signature), b"\1"),
+            (("verify", public, message, damaged), b"\0"),
+            (("verify_prepared", public, message, signature), b"\1"),
+            (("verify_prepared", public, message, damaged), b"\0"),
+        ]
+    answers = vector_runners.implementation(name).answers([job for job, _ in jobs])
+    assert [job for (job, right), answer in zip(jobs, answers, strict=True) if answer != right] == []
 
 
 def test_operations_leave_no_trace_for_each_other(implementation: Implementation) -> None:

@@ -15,7 +15,7 @@ import pytest
 from host_tools.emulation.rv32 import Rv32
 from host_tools.images.boards import load_board
 from host_tools.images.compile import native_architecture
-from host_tools.machine_code import field_viper
+from host_tools.machine_code import field_inverse_viper, field_viper
 from host_tools.machine_code.field_product_viper import LIMBS, Limbs
 from tests import micropython
 from tests.crypto.compiling import compile_module
@@ -394,3 +394,8 @@ def test_size(architecture: str) -> None:
 
 def test_size_where_integers_have_64_bits() -> None:
     assert len(compile_module(field_viper.source(64), "x64")) <= WIDE_SIZE
+
+
+def test_inverse_takes_the_steps_of_the_proof() -> None:
+    """A few less would still do for almost every number."""
+    assert field_inverse_viper.BATCHES * 13 >= 590

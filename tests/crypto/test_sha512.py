@@ -75,5 +75,5 @@ def test_keeps_nothing_of_what_it_hashed() -> None:
     for length in (32, 200, 512, 1_000):
         data = filler(f"secret {length}", length)
         hashes.digest_into(bytearray(64), data[:16], data[16:])
-        kept = b"|".join(bytes(value) for value in vars(hashes).values())
+        kept = b"|".join(bytes(value) for value in vars(hashes).values() if value is not None)
         assert not any(data[at : at + 4] in kept for at in range(length - 3))

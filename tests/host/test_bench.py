@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from host_tools.cli import benchmarks, output
+from host_tools.cli import bench as command
+from host_tools.cli import output
 from host_tools.cli.exits import Exit
 from host_tools.cli.main import run
 
@@ -96,6 +97,6 @@ def test_without_the_test_tools_it_says_what_to_install(monkeypatch: pytest.Monk
 def test_a_person_sees_every_number(facts: dict, monkeypatch: pytest.MonkeyPatch) -> None:
     shown = io.StringIO()
     monkeypatch.setattr(sys, "stdout", shown)
-    output.tell(False, facts, *benchmarks.parts(facts))
+    output.tell(False, facts, *command.parts(facts))
     for backend in BACKENDS:
         assert all(f"{facts[backend][key]:,}" in shown.getvalue() for key in COUNTED)
