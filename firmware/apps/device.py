@@ -9,7 +9,7 @@ from hashlib import sha256 as _sha256
 
 from micropython import const
 
-from crypto.ed25519 import SigningKey
+from crypto.ed25519 import SigningKey, verify
 from crypto.verifier import Verifier
 from ports.errors import PortError
 from protocol import apdu, effects, info, management, records
@@ -226,7 +226,7 @@ class Device:
         return self._timed(key.sign, message)
 
     def _verify(self, public: bytes, message: bytes, signature: bytes) -> bool:
-        return self._timed(self._verifier.verify, public, message, signature)
+        return self._timed(verify, public, message, signature)
 
     def _verify_operator(self, public: bytes, message: bytes, signature: bytes) -> bool:
         return self._timed(self._verifier.verify_operator, public, message, signature)

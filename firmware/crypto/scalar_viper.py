@@ -8,7 +8,7 @@ both compute the same. Viper keeps the first two parameters in registers: hence 
 `x`, for which 0 is passed. Native functions call nothing and use no names but their own.
 
 Secrets are overwritten before a function returns: in `work`, and in variables, hence on the stack. Registers keep what
-they hold.
+they hold, and on Xtensa one word on the stack lasts until `_fold`, which always comes next.
 """
 # Only viper's compiler knows `ptr8` and `ptr32`.
 # ruff: noqa: F821

@@ -31,6 +31,7 @@ class Sha512:
         """`out[0:64]` = the digest of all `parts`, one after the other. Takes no memory that grows with them."""
         buffer = self._buffer
         buffer[:] = _zeros
+        self._later = None
         filled = total = 0
         try:
             for part in parts:

@@ -11,7 +11,7 @@ from micropython import const
 from crypto.ed25519 import KEY_BYTES, SIGNATURE_BYTES, PreparedKey, verify
 
 _KEYS = const(2)  # the own operator's and one more; about 3 KB each
-_GOOD = const(8)  # certificates: a tap's own two, and some regular customers
+_GOOD = const(8)  # certificates of those one meets often
 
 
 class Verifier:
@@ -21,12 +21,11 @@ class Verifier:
         self._keys: list[PreparedKey] = []
         self._good: list[bytes] = []
 
-    def verify(self, public: bytes, message: bytes, signature: bytes) -> bool:
-        """For keys that are met once, such as other devices'. Raises ValueError as `ed25519.verify` does."""
-        return verify(public, message, signature)
-
     def verify_operator(self, public: bytes, message: bytes, signature: bytes) -> bool:
-        """For the few keys that sign what every tap shows. A key's first use costs a second verification."""
+        """For the few keys that sign what every tap shows. A key's first use costs a second verification.
+
+        Raises ValueError as `ed25519.verify` does.
+        """
         if len(public) != KEY_BYTES or len(signature) != SIGNATURE_BYTES:
             return verify(public, message, signature)  # which says what is wrong
         hashed = sha256(public)  # lengths are fixed, so the three cannot be cut differently

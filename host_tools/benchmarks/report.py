@@ -8,9 +8,9 @@ from host_tools.benchmarks import unix
 from host_tools.benchmarks.chips import MESSAGE_BYTES, OPERATIONS, Chip
 from host_tools.emulation.device_crypto import BACKENDS
 
-# Measured once by us on the same core with Monocypher 4, gcc -O2; where results varied, the lowest.
+# Measured once by us on the same core with Monocypher, gcc -O2; where results varied, the lowest.
 C_REFERENCE = {"field_multiply": 1_071, "sha512_block": 16_000, "sign": 1_060_000, "verify": 3_070_000}
-C_SOURCE = "Monocypher 4, gcc -O2, RISC-V"
+C_SOURCE = "Monocypher, gcc -O2, RISC-V"
 
 # Estimates, fitted to what MicroPython's unix port needs on x86-64 (docs/benchmarks.md): a bytecode with the look-ups,
 # slices and allocations that it sets off, and what a call needs besides.

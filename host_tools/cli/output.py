@@ -93,11 +93,13 @@ def fields(rows: dict[str, str]) -> Table:
 
 
 def listing(columns: tuple[str, ...], rows: list[tuple[str, ...]], numbers: tuple[str, ...] = ()) -> Table:
-    """A list; the columns named in `numbers` are aligned to the right."""
+    """A list; the columns named in `numbers` are aligned to the right, and end in … where there is no room."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="dim", show_edge=False)
     for column in columns:
         right = column in numbers
-        table.add_column(column, justify="right" if right else "left", no_wrap=right, overflow="fold")
+        table.add_column(
+            column, justify="right" if right else "left", no_wrap=right, overflow="ellipsis" if right else "fold"
+        )
     for row in rows:
         table.add_row(*row)
     return table

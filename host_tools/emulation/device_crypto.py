@@ -31,7 +31,6 @@ _CRYPTO = PROJECT / "firmware" / "crypto"
 class Backend:
     """Modules by what they do; each is compiled for `architecture`."""
 
-    title: str
     architecture: str
     field: str
     sha512: str
@@ -41,10 +40,11 @@ class Backend:
 _SCALAR = "crypto/scalar_viper.py"
 _SCHEDULE = "crypto/schedule_viper.py"
 
+# RISC-V (ESP32-C3, C6), Xtensa (ESP32, S2, S3), and the portable code, on RISC-V to be comparable.
 BACKENDS = {
-    "rv32": Backend("RISC-V (ESP32-C3, C6)", "rv32imc", "crypto/field_rv32.py", "crypto/sha512_rv32.py"),
-    "xtensa": Backend("Xtensa (ESP32, S2, S3)", "xtensawin", "crypto/field_xtensa.py", "crypto/sha512_xtensa.py"),
-    "viper": Backend("portable viper, on RISC-V", "rv32imc", "crypto/field_viper.py", "crypto/sha512_viper.py"),
+    "rv32": Backend("rv32imc", "crypto/field_rv32.py", "crypto/sha512_rv32.py"),
+    "xtensa": Backend("xtensawin", "crypto/field_xtensa.py", "crypto/sha512_xtensa.py"),
+    "viper": Backend("rv32imc", "crypto/field_viper.py", "crypto/sha512_viper.py"),
 }
 
 

@@ -5,7 +5,7 @@ Owns the operations that move numbers between slots, octet strings and tables, a
 
 Rules: nothing but the program's own octets decides what is executed and which addresses are touched: what slots and
 select digits hold does not. Taken for granted: the time of a multiplication and of a shift does not depend on its
-operands, as on the ESP32-C3.
+operands.
 """
 
 from collections.abc import Sequence

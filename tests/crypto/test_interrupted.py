@@ -100,3 +100,14 @@ def test_no_buffer_keeps_a_secret_of_a_signature_that_was_made(
         for secret in (expanded[:32], expanded[32:], digest[:32], digest[32:], nonce):
             assert secret not in buffer
     assert left_in_memory(crypto) == []
+
+
+def test_a_digest_does_not_rest_on_what_an_earlier_one_left(crypto: DeviceCrypto) -> None:
+    """As if even the clearing had been interrupted."""
+    hashed = crypto.sha512.Sha512()
+    hashed._buffer[:] = b"\xaa" * len(hashed._buffer)
+    hashed._later = bytearray(b"\xaa" * 704)
+    hashed.work[:] = b"\xaa" * len(hashed.work)
+    out = bytearray(64)
+    hashed.digest_into(out, b"pay")
+    assert out == hashlib.sha512(b"pay").digest()
