@@ -11,15 +11,18 @@ from time import sleep_ms, ticks_diff, ticks_ms, ticks_us  # noqa: F401  (this m
 import machine
 import micropython
 import network
-from esp32 import Partition
+from esp32 import NVS, Partition
 from micropython import const
 
 from ports.errors import FlashError, UartClosed
 
 _RECEIVE_BUFFER_BYTES = const(1024)  # three PN532 extended frames: 11 ms of 921600 baud while flash is being erased
 _SECTOR_BYTES = const(4096)
+_PAGE_BYTES = const(256)
 _ERASE_SECTOR = const(6)  # MP_BLOCKDEV_IOCTL_BLOCK_ERASE
 _CTRL_C = const(3)
+_SECRET_BYTES = const(32)
+_NVS_NOT_FOUND = const(-4354)  # ESP_ERR_NVS_NOT_FOUND, 0x1102, as MicroPython's OSError names it
 
 
 class Uart:
@@ -108,13 +111,21 @@ def wait(uarts: list[Uart | Console], timeout_ms: int) -> None:
 
 
 class Flash:
-    """A data partition as raw NOR flash; not marked `encrypted`, because records are completed by clearing bits."""
+    """A data partition as raw NOR flash. With `encrypted`, writes must be of whole blocks of 16 bytes, each once.
+
+    The counters are since the start.
+    """
 
     sector_size_bytes = _SECTOR_BYTES
 
     def __init__(self, partition: Partition) -> None:
         self._partition = partition
-        self.size_bytes = partition.info()[3]
+        info = partition.info()
+        self.size_bytes = info[3]
+        self.encrypted = info[5]
+        self.program_count = 0
+        self.page_count = 0  # pages of 256 bytes that were programmed
+        self.erase_count = 0
 
     def _check(self, offset: int, length: int) -> None:
         if offset < 0 or length < 0 or offset + length > self.size_bytes:
@@ -138,6 +149,8 @@ class Flash:
             self._partition.writeblocks(offset // _SECTOR_BYTES, data, offset % _SECTOR_BYTES)
         except OSError:
             raise FlashError(f"program at {offset} failed")
+        self.program_count += 1
+        self.page_count += (offset + len(data) - 1) // _PAGE_BYTES + 1 - offset // _PAGE_BYTES
 
     def erase(self, offset: int) -> None:
         """Sets the sector that starts at `offset` to FF: 45 ms typically, 400 ms at worst."""
@@ -148,6 +161,7 @@ class Flash:
             self._partition.ioctl(_ERASE_SECTOR, offset // _SECTOR_BYTES)
         except OSError:
             raise FlashError(f"erase at {offset} failed")
+        self.erase_count += 1
 
 
 def open_flash(spec: dict) -> Flash:
@@ -184,6 +198,25 @@ def key_bytes(count: int) -> bytes:
         return os.urandom(count)
     finally:
         radio.active(was_active)
+
+
+def device_secret(may_make: bool) -> bytes:
+    """32 bytes that this chip alone has, apart from its settings; made the first time if `may_make`.
+
+    In the NVS partition, which an image of the file system does not hold and flash encryption can cover.
+    """
+    storage = NVS("jiaozi")
+    secret = bytearray(_SECRET_BYTES)
+    try:
+        if storage.get_blob("secret", secret) == _SECRET_BYTES:
+            return bytes(secret)
+    except OSError as error:
+        if error.errno == _NVS_NOT_FOUND and may_make:
+            made = key_bytes(_SECRET_BYTES)
+            storage.set_blob("secret", made)
+            storage.commit()
+            return made
+    raise FlashError("the device's secret is lost: service needed")
 
 
 def set_clock(hz: int) -> None:

@@ -5,7 +5,8 @@ it. The environment says where things are, so that one image of the firmware ser
 
 - `JIAOZI_STATE`: folder for flash images and settings (default `./state`);
 - the variable that a UART's spec names (`{"env": "JIAOZI_LINK"}`): `fd:5` (an inherited, non-blocking descriptor),
-  `/dev/pts/3` (a tty, made raw here) or `tcp://host:port` (connected to).
+  `/dev/pts/3` (a tty, made raw here) or `tcp://host:port` (connected to);
+- `JIAOZI_FLASH_CUT`, `JIAOZI_FLASH_ENCRYPTED`: see `ports.flash_faults`.
 """
 
 import os
@@ -21,11 +22,16 @@ from ports.errors import FlashError, NotOnThisPort, UartClosed
 
 _READ_BYTES = const(512)  # at most so much at once: two PN532 frames; the rest waits in the operating system
 _SECTOR_BYTES = const(4096)
+_UNIT_BYTES = const(32)  # programmed once after an erase
+_PAGE_BYTES = const(256)
+_FLASH_KEY = b"flash encryption"
+_ECB = const(1)
 _WRITE_TIMEOUT_MS = const(2000)  # a peer that takes nothing for so long is gone
 _IPPROTO_TCP = const(6)
 _TCP_NODELAY = const(1)
 _ENOENT = const(2)
 _EEXIST = const(17)
+_SECRET_BYTES = const(32)
 # sysexits.h EX_TEMPFAIL: whoever started the process starts it again, as the chip would by itself.
 RESET_EXIT_CODE = 75
 
@@ -135,49 +141,60 @@ def wait(uarts: list[Uart], timeout_ms: int) -> None:
 
 
 class Flash:
-    """NOR flash in a file: programming only clears bits, erasing sets a sector to FF.
+    """NOR flash in a file: programming only clears bits, each unit of 32 bytes once after its erase.
 
-    `program_count` and `erase_count` count the operations since opening, for tests of wear and of time.
+    The counters are of this run.
     """
 
     sector_size_bytes = _SECTOR_BYTES
+    encrypted = False
 
     def __init__(self, path: str, size_bytes: int) -> None:
         if size_bytes <= 0 or size_bytes % _SECTOR_BYTES:
             raise FlashError("flash size is not a whole number of sectors")
         self.size_bytes = size_bytes
         self.program_count = 0
+        self.page_count = 0  # pages of 256 bytes that were programmed
         self.erase_count = 0
+        self.read_count = 0  # bytes
         _create_erased(path, size_bytes)
         self._file = open(path, "r+b")  # noqa: SIM115  (open as long as the device runs)
 
-    def _seek(self, offset: int, length: int) -> None:
+    def load(self, offset: int, length: int) -> bytes:
+        """What the file holds."""
         if offset < 0 or length < 0 or offset + length > self.size_bytes:
             raise FlashError("outside the flash")
         self._file.seek(offset)
+        return self._file.read(length)
+
+    def store(self, offset: int, data: bytes) -> None:
+        """Change the file; `data` is there for good on return."""
+        self._file.seek(offset)
+        self._file.write(data)
+        self._file.flush()
 
     def read(self, offset: int, length: int) -> bytes:
-        self._seek(offset, length)
-        return self._file.read(length)
+        data = self.load(offset, length)
+        self.read_count += length
+        return data
 
     def program(self, offset: int, data: bytes) -> None:
         """Clears the bits that are 0 in `data`; returns when the bytes are in the file for good."""
-        present = self.read(offset, len(data))
-        for index in range(len(data)):
-            if data[index] & ~present[index]:
-                raise FlashError(f"program at {offset + index} would set a bit")
-        self._seek(offset, len(data))
-        self._file.write(data)
-        self._file.flush()
+        end = offset + len(data)
+        first = offset // _UNIT_BYTES * _UNIT_BYTES
+        length = (end + _UNIT_BYTES - 1) // _UNIT_BYTES * _UNIT_BYTES - first
+        if not self.encrypted and self.load(first, length) != b"\xff" * length:
+            raise FlashError(f"program at {offset}: not erased")
+        self.store(offset, data)
         self.program_count += 1
+        self.page_count += (end - 1) // _PAGE_BYTES + 1 - offset // _PAGE_BYTES
 
     def erase(self, offset: int) -> None:
         """Sets the sector that starts at `offset` to FF."""
         if offset % _SECTOR_BYTES:
             raise FlashError("erase in the middle of a sector")
-        self._seek(offset, _SECTOR_BYTES)
-        self._file.write(b"\xff" * _SECTOR_BYTES)
-        self._file.flush()
+        self.load(offset, _SECTOR_BYTES)
+        self.store(offset, b"\xff" * _SECTOR_BYTES)
         self.erase_count += 1
 
 
@@ -200,7 +217,12 @@ def _create_erased(path: str, size_bytes: int) -> None:
 
 def open_flash(spec: dict) -> Flash:
     """`spec`: `{"label": "journal", "size_bytes": 65536}`; the file is `<label>.flash` in the state folder."""
-    return Flash(data_path(spec["label"] + ".flash"), spec["size_bytes"])
+    kind = Flash
+    if os.getenv("JIAOZI_FLASH_CUT") or os.getenv("JIAOZI_FLASH_ENCRYPTED"):
+        from ports.flash_faults import FaultyFlash
+
+        kind = FaultyFlash
+    return kind(data_path(spec["label"] + ".flash"), spec["size_bytes"])
 
 
 def data_path(name: str) -> str:
@@ -222,6 +244,24 @@ def random_bytes(count: int) -> bytes:
 def key_bytes(count: int) -> bytes:
     """`count` bytes fit to be a key."""
     return os.urandom(count)
+
+
+def device_secret(may_make: bool) -> bytes:
+    """32 bytes that this device alone has, apart from its settings; made the first time if `may_make`."""
+    path = data_path("secret")
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        if error.errno != _ENOENT:
+            raise
+    if not may_make:
+        raise FlashError("the device's secret is lost: service needed")
+    secret = key_bytes(_SECRET_BYTES)
+    with open(path + ".new", "wb") as file:
+        file.write(secret)
+    os.rename(path + ".new", path)
+    return secret
 
 
 def set_clock(hz: int) -> None:

@@ -14,8 +14,9 @@ PROJECT = Path(__file__).resolve().parents[2]
 BOARDS = PROJECT / "boards"
 
 SECTOR_BYTES = 4096
-# Two sectors are always in motion (one is filled, one erased); below four a wallet would be full after a few taps.
-_MINIMUM_JOURNAL_BYTES = 4 * SECTOR_BYTES
+# What the journal accepts (docs/storage.md): six sectors are kept for restarts, and distances are counted in 16 bits.
+_MINIMUM_JOURNAL_BYTES = 9 * SECTOR_BYTES
+_MAXIMUM_JOURNAL_BYTES = 511 * SECTOR_BYTES
 _SHORTEST_OFFSET_BYTES = 0x10000  # boot loader, partition table and NVS lie below
 
 
@@ -235,9 +236,10 @@ class _Reader:
         spec = self._take(self._table, "", "journal", dict)
         label = self._take(spec, "journal.", "label", str)
         size_bytes = self._take(spec, "journal.", "size_bytes", int)
-        if size_bytes % SECTOR_BYTES or size_bytes < _MINIMUM_JOURNAL_BYTES:
+        if size_bytes % SECTOR_BYTES or not _MINIMUM_JOURNAL_BYTES <= size_bytes <= _MAXIMUM_JOURNAL_BYTES:
             raise self._error(
-                "journal.size_bytes", f"must be whole sectors of {SECTOR_BYTES}, at least {_MINIMUM_JOURNAL_BYTES}"
+                "journal.size_bytes",
+                f"must be whole sectors of {SECTOR_BYTES}, {_MINIMUM_JOURNAL_BYTES} to {_MAXIMUM_JOURNAL_BYTES}",
             )
         offset_bytes = None
         if flash_size_bytes is not None:

@@ -197,36 +197,120 @@ def test_flash_is_nor_and_survives_the_process(tmp_path: Path) -> None:
     first = (
         FLASH
         + """
-assert flash.size_bytes == 8192 and flash.sector_size_bytes == 4096
+assert flash.size_bytes == 8192 and flash.sector_size_bytes == 4096 and not flash.encrypted
 assert flash.read(0, 8192) == bytes([255]) * 8192
-flash.program(4090, b"\\x0f" * 12)      # across a sector border
-flash.program(4090, b"\\x0e")           # clearing one more bit
-assert refused(flash.program, 4090, b"\\x0f")   # setting it again
+flash.program(4064, b"\\x0f" * 64)      # across a sector border
+assert refused(flash.program, 4064, b"\\x0e" * 32)   # a unit is programmed once, even to clear bits
+assert refused(flash.program, 4095, b"\\x0f")
+flash.program(3680, bytes([255]) * 352)  # nothing to clear; it touches two pages of 256 bytes
 assert refused(flash.program, 8190, b"abc")
 assert refused(flash.read, 8190, 3)
 assert refused(flash.read, -1, 1)
 assert refused(flash.erase, 1)
 assert refused(flash.erase, 8192)
-print(json.dumps([flash.program_count, flash.erase_count]))
+assert flash.read(4063, 2) == b"\\xff\\x0f"
+print(json.dumps([flash.program_count, flash.page_count, flash.erase_count, flash.read_count]))
 """
     )
-    assert micropython.run_json(first, environment=state) == [2, 0]
+    assert micropython.run_json(first, environment=state) == [2, 2 + 2, 0, 8192 + 2]
     image = (tmp_path / "device" / "journal.flash").read_bytes()
-    assert image == b"\xff" * 4090 + b"\x0e" + b"\x0f" * 11 + b"\xff" * 4090
+    assert image == b"\xff" * 4064 + b"\x0f" * 64 + b"\xff" * 4064
 
     second = (
         FLASH
         + """
-assert flash.read(4089, 3) == b"\\xff\\x0e\\x0f"
+assert flash.read(4063, 2) == b"\\xff\\x0f"
+assert refused(flash.program, 4096, b"\\x0e" * 32)   # programmed by an earlier process
 flash.erase(4096)
 assert flash.read(4095, 2) == b"\\x0f\\xff"
+flash.program(4096, b"\\x0e" * 32)
 spec["size_bytes"] = 4096
 assert refused(port.open_flash, spec)   # somebody else's flash is not touched
+print(json.dumps([flash.program_count, flash.erase_count]))
+"""
+    )
+    assert micropython.run_json(second, environment=state) == [1, 1]
+    assert (tmp_path / "device" / "journal.flash").stat().st_size == 8192
+
+
+def test_encrypted_flash_reads_back_what_was_written_once_and_else_garbage(tmp_path: Path) -> None:
+    state = {"JIAOZI_STATE": str(tmp_path), "JIAOZI_FLASH_ENCRYPTED": "1"}
+    script = (
+        FLASH
+        + """
+assert flash.encrypted
+erased = flash.read(0, 64)
+assert bytes([255]) * 16 != erased[:16] != erased[16:32] != erased[32:48]
+data = bytes(range(64))
+flash.program(4064, data)
+assert flash.read(4064, 64) == data and flash.read(4070, 31) == data[6:37]
+assert refused(flash.program, 8, data)
+assert refused(flash.program, 0, data[:8])
+print(json.dumps(flash.program_count))
+"""
+    )
+    assert micropython.run_json(script, environment=state) == 1
+    assert bytes(range(16)) not in (tmp_path / "journal.flash").read_bytes()
+    again = (
+        FLASH
+        + """
+data = bytes(range(64))
+assert flash.read(4064, 64) == data
+other = bytes(range(64, 128))
+flash.program(4064, other)     # nobody can see that it is not erased; it becomes garbage
+assert flash.read(4064, 16) not in (data[:16], other[:16])
+flash.erase(0)
+flash.program(4064, data[:32])
+assert flash.read(4064, 32) == data[:32]
 print(json.dumps(flash.erase_count))
 """
     )
-    assert micropython.run_json(second, environment=state) == 1
-    assert (tmp_path / "device" / "journal.flash").stat().st_size == 8192
+    assert micropython.run_json(again, environment=state) == 1
+
+
+CUT = (
+    FLASH
+    + """
+try:
+    flash.erase(0)
+    flash.program(0, bytes(64))
+    flash.program(64, bytes(64))
+    flash.erase(0)
+except Exception:
+    print("caught")
+finally:
+    try:
+        flash.program(4096, bytes(32))
+    finally:
+        flash.erase(4096)
+"""
+)
+
+
+@pytest.mark.parametrize(
+    ("cut", "zeros", "untouched_from"), [("2:0", 0, 1), ("2:63", 63, 64), ("3:10", 74, 75), ("3:64", 128, 128)]
+)
+def test_a_cut_program_leaves_its_prefix_and_ends_the_process(
+    tmp_path: Path, cut: str, zeros: int, untouched_from: int
+) -> None:
+    with micropython.start(CUT, environment={"JIAOZI_STATE": str(tmp_path), "JIAOZI_FLASH_CUT": cut}) as device:
+        output, errors = device.communicate(timeout=10)
+    assert (device.returncode, output) == (76, ""), errors
+    image = (tmp_path / "journal.flash").read_bytes()
+    assert image[:zeros] == bytes(zeros)
+    assert image[untouched_from:] == b"\xff" * (8192 - untouched_from)
+
+
+@pytest.mark.parametrize(("cut", "is_half_erased"), [("4:70", False), ("4:71", True), ("4:4096", False)])
+def test_a_cut_erase_leaves_the_rest_or_half_of_it(tmp_path: Path, cut: str, is_half_erased: bool) -> None:
+    with micropython.start(CUT, environment={"JIAOZI_STATE": str(tmp_path), "JIAOZI_FLASH_CUT": cut}) as device:
+        device.communicate(timeout=10)
+    assert device.returncode == 76
+    image = (tmp_path / "journal.flash").read_bytes()
+    erased = min(int(cut[2:]), 128)
+    assert image[:erased] == b"\xff" * erased
+    assert (image[erased + 1 : 128] == bytes(128)[erased + 1 :]) is not is_half_erased
+    assert image[128:] == b"\xff" * (8192 - 128)
 
 
 def test_randomness_differs_and_reset_asks_for_a_restart() -> None:
