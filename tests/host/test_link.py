@@ -297,8 +297,8 @@ _ONE = "def name():\n    return 1\ndef taken():\n    return 2\nVALUE = [3]\n"
         ("def name():\n    return 1\nclass C:\n    def name(self):\n        pass\n    name = 5", "'name' means one"),
         ("from pack import one\ndef f(one):\n    return one.name", "'one' means one thing"),
         ("from pack.one import name as n\ndef f(n):\n    return n", "'n' means one thing"),
-        ("def name():\n    return 1\ndef one_name():\n    return 2", "'one_name' is taken"),
-        ("def name():\n    return 1\ndef f(one_name):\n    return 2", "'one_name' is taken"),
+        ("def name():\n    return 1\ndef _one_name():\n    return 2", "'_one_name' is taken"),
+        ("def name():\n    return 1\ndef f(_one_name):\n    return 2", "'_one_name' is taken"),
         ("class VALUE:\n    pass", "class 'VALUE' has its name from another"),
         # modules that nobody can find any more
         ("import pack.one", "write `from pack import ...`"),
@@ -360,7 +360,7 @@ def test_users_of_a_linked_package_are_held_to_the_same(main: str, why: str):
 
 
 def test_two_modules_of_the_same_last_name_are_refused_when_their_names_meet():
-    with pytest.raises(NamesError, match="'one_name' would stand twice"):
+    with pytest.raises(NamesError, match="'_one_name' would stand twice"):
         link_packages(_parsed({"pack.a.one": _ONE, "pack.b.one": _ONE}), PACKAGES)
 
 

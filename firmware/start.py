@@ -1,5 +1,6 @@
 """Builds the device that `board.py` describes and runs its application. Nothing else looks at the whole board."""
 
+import gc
 import sys
 
 from micropython import const
@@ -7,9 +8,12 @@ from micropython import const
 import board
 from apps.app import App
 from apps.device import Device
+from apps.roles import ROLES
 from drivers.nfc import NfcPort
 from ui.screen import Screen
+from ui.screens import Screens
 
+_COLLECT_BYTES = const(32_768)
 _RESET_DELAY_MS = const(1_000)  # time to read the reason; and what fails at every start must not wear anything out
 
 
@@ -31,7 +35,7 @@ def run() -> None:
 def _run(port) -> None:
     if board.CLOCK_HZ:
         port.set_clock(board.CLOCK_HZ)
-    role = getattr(__import__("apps." + board.APP), board.APP)
+    title, hint, modes = ROLES[board.APP]
     link = port.open_uart(board.LINK, board.LINK["baudrate"])
     nfc = port.open_uart(board.NFC, board.NFC["baudrate"])
     uarts = [link, nfc]
@@ -42,18 +46,30 @@ def _run(port) -> None:
         uart = port.open_uart(board.PANEL, board.PANEL["baudrate"])
         panel = Panel(uart)
         uarts.append(uart)
+    # A character that is taken out of a text has its place in a table for good, which doubles when it is full: it grows
+    # now, while memory is in one piece, and not in a tap.
+    for _ in "".join([chr(code) for code in range(0x20, 0x7F)]):
+        pass
+    # What lives long would come to lie between what does not, until no large piece is left: collect early.
+    gc.threshold(_COLLECT_BYTES)
     device = Device(port, board.JOURNAL)
+    screen = Screen(_display(panel, port))
+    pad = None
+    if board.has_keypad:
+        from apps.pin import PinPad
+
+        pad = PinPad(device, screen)
     App(
         device,
         NfcPort(nfc, port),
         link,
         _keypad(panel, port),
-        Screen(_display(panel, port)),
+        Screens(screen, device, title),
         _buzzer(panel, port),
         uarts,
-        role.TITLE,
-        role.MODES if board.has_keypad else [],
-        role.HINT if board.has_keypad else "",
+        modes if board.has_keypad else [],
+        hint if board.has_keypad else "",
+        pad,
     ).run()
 
 
