@@ -41,6 +41,7 @@ GENERATE = 0x30  # -> the device's public key
 PERSONALISE = 0x32  # root key, OperatorCertificate, Certificate, Acknowledgement ->
 INSTALL = 0x34  # Certificate, Acknowledgement ->
 PUT = 0x36  # one object: OperatorCertificate, Revocations, Load, Resolution, Order ->
+REVOCATIONS = 0x38  # issuer, the asker's epoch -> Revocations that bring the asker further
 
 PAY_WITHOUT_OLDER = 0x01  # P1 of PAY
 
@@ -49,6 +50,7 @@ SW_MORE = 0x6100
 
 MAX_DATA_BYTES = 255
 MAX_RESPONSE_BYTES = 256  # data of a short response, which is all we take
+HELLO_BYTES = 10  # of the answer to SELECT, before the Certificate
 ONE_FRAME_BYTES = 253  # data and status word that fit one ISO-DEP frame of 256 bytes, which is all we send
 MAX_CHAIN_BYTES = 2_304  # the longest command data: Revocations with its 100 entries, 2,110 bytes
 # The longest response: an installation record with all its in-doubt debits, about 2,300 bytes
@@ -59,6 +61,7 @@ PERSONALISED = 1
 BUSY = 2  # a person has opened a Request here: this device signs no other
 OUT_OF_SERVICE = 4
 RETIRED = 8
+LOCKED = 16  # the PIN that its owner wants at power-on is not entered yet: this device signs nothing
 
 
 class Command:
@@ -136,18 +139,22 @@ def parse_response(raw: bytes) -> bytes:
 PLAIN_STATUS = {0x6700: WRONG_LENGTH, 0x6A82: NOT_FOUND, 0x6D00: UNKNOWN_COMMAND, 0x6E00: WRONG_CLASS}
 
 
-def hello(flags: int, epoch: int, certificate: Certificate | None) -> bytes:
-    """The answer to SELECT: version, flags, revocation epoch and the device's Certificate once it has one."""
-    return bytes((AID[-1], flags)) + epoch.to_bytes(4, "big") + (certificate.encode() if certificate else b"")
+def hello(flags: int, epoch: int, root_epoch: int, certificate: Certificate | None) -> bytes:
+    """The answer to SELECT: version, flags, epochs and the device's Certificate once it has one.
+
+    The epochs are those of the revocations it knows: its operator's and the root's.
+    """
+    head = bytes((AID[-1], flags)) + epoch.to_bytes(4, "big") + root_epoch.to_bytes(4, "big")
+    return head + (certificate.encode() if certificate else b"")
 
 
 def decode_hello(data: bytes):
-    """(flags, epoch, Certificate or None). Raises `DecodeError`."""
-    if len(data) < 6:
+    """(flags, epoch, root epoch, Certificate or None). Raises `DecodeError`."""
+    if len(data) < HELLO_BYTES:
         raise DecodeError("Hello", "length")
     if data[0] != AID[-1]:
         raise DecodeError("Hello", "version")
-    certificate = Certificate.decode(data[6:]) if data[1] & PERSONALISED else None
-    if certificate is None and len(data) != 6:
+    certificate = Certificate.decode(data[HELLO_BYTES:]) if data[1] & PERSONALISED else None
+    if certificate is None and len(data) != HELLO_BYTES:
         raise DecodeError("Hello", "trailing")
-    return data[1], int.from_bytes(data[2:6], "big"), certificate
+    return data[1], int.from_bytes(data[2:6], "big"), int.from_bytes(data[6:10], "big"), certificate

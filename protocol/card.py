@@ -8,7 +8,9 @@ answered; the one thing done after an answer is checking a Receipt's signature (
 `device` is what holds the parts together (firmware/apps/device.py): `party` (None without a key), `payer`, `payee`,
 `certificate` (raises Refused(NOT_PERSONALISED)), `flags` (those of `apdu.hello`), `order_number`,
 `perform(effects) -> bytes`, `generate_key() -> bytes`, `reload_trust()`, `record(seq) -> bytes | None`,
-`records(from_seq)`, `random(n)`, `counters() -> bytes`, `notify(event, value)`.
+`records(from_seq)`, `random(n)`, `counters() -> bytes`, `notify(event, value)`, `unblock_pin(argument) -> dict` (the
+settings that unblock the PIN or, with `TAKE_PIN_AWAY`, end it; raises Refused(NOT_FOUND) without a PIN,
+Refused(MISMATCH) if the key can be read with the PIN only). While `flags` say LOCKED its `sign` raises Refused(LOCKED).
 """
 
 from protocol import apdu
@@ -40,7 +42,7 @@ from protocol.objects import (
     Transfer,
     decode_answer,
 )
-from protocol.trust import check_parties
+from protocol.trust import ROOT_ISSUER, check_parties
 
 # What `device.notify` is told, for whoever shows it to a person
 DEBITED = "debited"  # a Transfer we committed
@@ -50,7 +52,9 @@ CLOSED = "closed"  # a debit of ours: (amount, whether it was paid)
 REFUSED = "refused"  # a cause
 
 # What only a device with a Certificate does
-PERSONAL = (apdu.PAY, apdu.CONFIRM, apdu.REQUEST, apdu.TRANSFER, apdu.OPERATORS, apdu.PUT)
+PERSONAL = (apdu.PAY, apdu.CONFIRM, apdu.REQUEST, apdu.TRANSFER, apdu.OPERATORS, apdu.PUT, apdu.REVOCATIONS)
+# What is no news to a person when it is refused: a reader may send it after the payment, whose outcome is the news
+UNTOLD = (apdu.PUT, apdu.REVOCATIONS)
 
 ASK_BYTES = Certificate.size() + 4 + 1 + 8  # REQUEST's data: payer's Certificate, amount, purpose, reference
 
@@ -82,7 +86,8 @@ class Card:
             cause = WRONG_LENGTH if error.reason in ("length", "trailing", "empty") else MALFORMED
         self._chain = b""
         self._chain_ins = -1
-        self._device.notify(REFUSED, cause)
+        if len(raw) < 2 or raw[1] not in UNTOLD:
+            self._device.notify(REFUSED, cause)
         return apdu.refusal(cause)
 
     def after(self) -> None:
@@ -154,9 +159,10 @@ class Card:
         device = self._device
         if command.data == apdu.AID:
             self._selected = apdu.AID
-            personal = device.flags & apdu.PERSONALISED
-            epoch = device.party.trust.epoch if personal else 0
-            return apdu.hello(device.flags, epoch, device.certificate if personal else None)
+            if not device.flags & apdu.PERSONALISED:
+                return apdu.hello(device.flags, 0, 0, None)
+            trust = device.party.trust
+            return apdu.hello(device.flags, trust.epoch, trust.list_of(ROOT_ISSUER).epoch, device.certificate)
         if command.data == apdu.NDEF_AID and device.party:
             self._selected = apdu.NDEF_AID
             self._tag = Tag(device.party.id)
@@ -215,6 +221,7 @@ class Card:
             raise Refused(MALFORMED)
         device.party.judge(payer)
         check_parties(payer, device.certificate, purpose)
+        device.party.check_days(payer)
         device.party.check_signature(payer)
         return device.perform(device.payee.open(amount, purpose, data[at + 5 :], device.random(8), payer=payer))
 
@@ -263,6 +270,7 @@ class Card:
         apdu.JOURNAL: Management.journal,
         apdu.INSTALL: Management.install,
         apdu.PUT: Management.put,
+        apdu.REVOCATIONS: Management.revocations,
     }
     _COMMANDS = {
         apdu.PAY: _pay,
@@ -274,6 +282,7 @@ class Card:
         apdu.JOURNAL: _manage,
         apdu.INSTALL: _manage,
         apdu.PUT: _manage,
+        apdu.REVOCATIONS: _manage,
         apdu.INFO: _info,
         apdu.COUNTERS: _counters,
         apdu.GENERATE: _generate,

@@ -10,11 +10,15 @@ from protocol.errors import JOURNAL_FULL, Refused
 
 
 class Reserve:
-    """Guarantee journal space for so many more records of so many bytes together, or refuse."""
+    """Guarantee journal space for so many more records of so many bytes together, or refuse.
 
-    def __init__(self, n_records: int, n_bytes: int):
+    `promised`: an earlier Reserve has included them.
+    """
+
+    def __init__(self, n_records: int, n_bytes: int, promised: bool = False):
         self.n_records = n_records
         self.n_bytes = n_bytes
+        self.promised = promised
 
 
 class Commit:
@@ -55,7 +59,7 @@ class Answer:
 def perform(effects: list, journal, settings, purse) -> bytes:
     """Do the effects in order and return the bytes of the last `Answer` (b"" if there is none).
 
-    `journal` has `reserve(n_records, n_bytes)`, `append(record)` and `drop_below(seq)`, `settings` has
+    `journal` has `reserve(n_records, n_bytes, promised)`, `append(record)` and `drop_below(seq)`, `settings` has
     `update(values)`; both return only when the work is durable and raise when it failed. Raises `Refused(JOURNAL_FULL)`
     before anything was changed.
     """
@@ -67,7 +71,7 @@ def perform(effects: list, journal, settings, purse) -> bytes:
         elif isinstance(effect, Answer):
             answer = effect.data
         elif isinstance(effect, Reserve):
-            if not journal.reserve(effect.n_records, effect.n_bytes):
+            if not journal.reserve(effect.n_records, effect.n_bytes, effect.promised):
                 raise Refused(JOURNAL_FULL)
         elif isinstance(effect, Then):
             effect.action()

@@ -78,6 +78,7 @@ NOT_SELECTED = 34
 RETIRED = 35
 LOT = 36
 REVOCATIONS_MISSING = 37
+LOCKED = 38
 
 # What ISO/IEC 7816-4 has a status word of its own for; everything else is 6985, conditions of use not satisfied.
 _STATUS_WORDS = {
@@ -93,6 +94,7 @@ _STATUS_WORDS = {
     BAD_CERTIFICATE: 0x6982,
     BAD_SIGNATURE: 0x6982,
     REVOKED: 0x6982,
+    LOCKED: 0x6982,
     IN_DOUBT_FULL: 0x6A84,
     UNKNOWN_REQUEST: 0x6A88,
     UNKNOWN_TRANSFER: 0x6A88,
@@ -138,6 +140,7 @@ NAMES = {
     RETIRED: "retired",
     LOT: "lot not supported",
     REVOCATIONS_MISSING: "revocation list missing",
+    LOCKED: "locked",
 }
 
 

@@ -45,11 +45,22 @@ class DeviceInfo(Layout):
 class Counters(Layout):
     """What this device has spent since it started.
 
-    Microseconds of signing and verifying, microseconds of journal and settings writes, number of card exchanges.
+    Microseconds of signing and verifying, microseconds of journal and settings writes, number of card exchanges; what
+    the journal did to its flash: programs, 256-byte pages they touched, erased sectors.
     """
 
     TYPE = 0x31
-    FIELDS = (("crypto_us", 4), ("storage_us", 4), ("exchanges", 4))
+    FIELDS = (
+        ("crypto_us", 4),
+        ("storage_us", 4),
+        ("exchanges", 4),
+        ("programs", 4),
+        ("pages", 4),
+        ("erases", 4),
+    )
     crypto_us: int
     storage_us: int
     exchanges: int
+    programs: int
+    pages: int
+    erases: int

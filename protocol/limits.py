@@ -40,6 +40,7 @@ LIMIT_FIELDS = (
 MAX_IN_DOUBT = 8  # slots a device keeps; an installation record carries all of them
 APPROVAL_S = 60  # how long a confirmation on the device counts
 REQUEST_BLOCK = 256  # request numbers reserved by one settings write
+REQUESTS_LOW = 64  # fewer than that left: the next block is reserved while nobody waits
 CERTIFICATE_DAYS = 90  # validity of a Certificate
 GRACE_DAYS = 30  # after the last expiry, before the ledger books what nobody settled
 
@@ -58,9 +59,17 @@ def check_payment(purse, certificate: Certificate, amount: int, now: int) -> Non
         raise Refused(OVER_PAYMENT_LIMIT)
     if purse.cumulative + amount > certificate.sum_limit:
         raise Refused(OVER_SUM_LIMIT)
-    if now // DAY_S > certificate.valid_from + certificate.days_limit:
-        raise Refused(TOO_LONG_OFFLINE)
+    check_days(certificate, now // DAY_S)
     check_funds(purse, certificate, amount)
+
+
+def check_days(certificate: Certificate, day: int) -> None:
+    """May a payer with this Certificate still pay on `day`, a lower bound? Not asked of redemptions.
+
+    Raises `Refused(TOO_LONG_OFFLINE)`.
+    """
+    if day > certificate.valid_from + certificate.days_limit:
+        raise Refused(TOO_LONG_OFFLINE)
 
 
 def check_funds(purse, certificate: Certificate, amount: int) -> None:

@@ -33,6 +33,7 @@ from protocol.objects import (
     Load,
     OperatorCertificate,
     Order,
+    Receipt,
     Resolution,
     Revocations,
     Statement,
@@ -43,7 +44,6 @@ from protocol.objects import (
 # Names of settings that outlive power
 ROOT = "root"
 OWN_OPERATOR = "operator"
-REVOKED_LIST = "revocations"
 ORDER_NUMBER = "order"
 RETIRED = "retired"
 PERSONALISED = "personalised"
@@ -114,7 +114,8 @@ class Management:
         base = certificate.base_seq
         if not own.base_seq <= base <= purse.head_seq or acknowledgement.base_hash != self._hash_at(base):
             raise Refused(WRONG_BASE)
-        if not purse.request_floor <= acknowledgement.request_floor <= self._device.payee.watermark:
+        floor = acknowledgement.request_floor
+        if not max(purse.request_floor, self._credited_by(base) + 1) <= floor <= self._device.payee.watermark:
             raise Refused(WRONG_BASE)
         payee = self._device.payee
         payee.check_not_busy()
@@ -129,7 +130,7 @@ class Management:
         """Space for an installation and still for all closings: a base that does not move frees nothing."""
         in_doubt = len(self._device.party.purse.in_doubt)
         n_bytes = in_doubt * records.CLOSING_MAX_BYTES + records.INSTALLATION_MAX_BYTES
-        return effects.Reserve(in_doubt + 1, n_bytes)
+        return effects.Reserve(in_doubt + 1, n_bytes, True)
 
     def _pair(self, data: bytes):
         if len(data) != Certificate.size() + Acknowledgement.size():
@@ -142,6 +143,20 @@ class Management:
         if seq == purse.head_seq:
             return purse.head_hash
         return records.decode(self._device.record(seq + 1)).body.previous
+
+    def _credited_by(self, seq: int) -> int:
+        """The highest number of a Transfer that a record at or below `seq` credits, -1 for none.
+
+        Its record may go with this base, and what is not below the floor then would be voided. Numbers grow with seq,
+        so the last of these credits tells; those that are gone already lie below the present floor.
+        """
+        for at in range(seq, 0, -1):
+            stored = self._device.record(at)
+            if stored is None:
+                break
+            if stored[records.SEQ_BYTES] == Receipt.TYPE:
+                return records.decode(stored).transfer.number
+        return -1
 
     def _spent_above(self, seq: int) -> int:
         amounts = 0
@@ -197,6 +212,16 @@ class Management:
             raise Refused(NOT_FOUND)
         return [effects.Answer(stored)]
 
+    def revocations(self, data: bytes) -> list:
+        """What brings whoever has this epoch of an issuer's list further."""
+        if len(data) != 6:
+            raise DecodeError("Revocations", "length")
+        held = self._device.party.trust.list_of(int.from_bytes(data[:2], "big"))
+        newer = held.newer_than(int.from_bytes(data[2:], "big"))
+        if not newer:
+            raise Refused(NOT_FOUND)
+        return [effects.Answer(newer)]
+
     def info(self) -> bytes:
         """The DeviceInfo; a device without a key answers with zeros."""
         device = self._device
@@ -233,20 +258,12 @@ class Management:
     def put_operator(self, certificate: OperatorCertificate) -> list:
         """Believe an operator the root certified. Our own operator's newer one is kept over power loss."""
         trust = self._device.party.trust
-        if certificate.encode() == trust.own.encode():
-            return []  # every reader may send it: no write for what is known
+        own = trust.own
         trust.add_operator(certificate)
-        if certificate.operator == trust.own.operator:
-            return [effects.Save(**{OWN_OPERATOR: certificate.encode()})]
-        return []
+        return [] if trust.own is own else [effects.Save(**{OWN_OPERATOR: certificate.encode()})]
 
     def _put_revocations(self, revocations: Revocations) -> list:
-        trust = self._device.party.trust
-        trust.check_revocations(revocations)
-        return [
-            effects.Save(**{REVOKED_LIST: revocations.encode()}),
-            effects.Then(lambda: trust.install_revocations(revocations)),
-        ]
+        return self._device.party.trust.put_revocations(revocations)
 
     def _put_load(self, load: Load) -> list:
         party = self._device.party
@@ -273,9 +290,9 @@ class Management:
             return []
         if order.number < self._device.order_number:
             raise Refused(STALE)
-        if order.what != RETIRE:
-            raise Refused(NOT_FOUND)
-        return [effects.Save(**{ORDER_NUMBER: order.number.to_bytes(4, "big"), RETIRED: b"\x01"})]
+        values = {RETIRED: b"\x01"} if order.what == RETIRE else self._device.unblock_pin(order.argument)
+        values[ORDER_NUMBER] = order.number.to_bytes(4, "big")
+        return [effects.Save(**values)]
 
     def _check_order(self, signed) -> None:
         """Signed by our operator, for this device."""

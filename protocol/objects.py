@@ -37,7 +37,9 @@ VOID = 2
 # Order.what
 UNBLOCK_PIN = 1
 RETIRE = 2
+TAKE_PIN_AWAY = 1  # Order.argument of UNBLOCK_PIN
 
+MAX_DELTA = 40  # entries of a delta; when there would be more, its issuer makes a new complete list
 MAX_REVOCATIONS = 100  # entries of one Revocations object: 2,000 bytes, which a sync chains in nine commands
 REVOKED_ALTOGETHER = 0xFFFFFFFF  # the minimum issue number that no certificate reaches
 MAX_LOAD_MCCS = 4
@@ -71,9 +73,9 @@ class OperatorCertificate(SignedLayout):
 
     def fault(self):
         if self.operator == 0:
-            return "operator 0 is the root"
+            return "operator"
         if self.currency > 999 or self.exponent > 4:
-            return "no ISO 4217 currency"
+            return "currency"
         return "validity" if self.valid_from > self.valid_until else None
 
 
@@ -126,7 +128,7 @@ class Certificate(SignedLayout):
 
     def fault(self):
         if self.operator == 0 or self.issue == 0:
-            return "operators and issues count from 1"
+            return "operator or issue"
         if self.role == WALLET:
             if not 1 <= self.wallet_class <= MAX_WALLET_CLASS:
                 return "wallet class"
@@ -239,7 +241,7 @@ class Transfer(SignedLayout):
         if self.amount == 0 or self.lot_amount > self.amount or self.seq == 0:
             return "amount or seq"
         if (self.lot == 0) != (self.lot_amount == 0):
-            return "a lot part needs a lot and an amount"
+            return "lot part"
         if self.cumulative < self.amount:
             return "cumulative"
         return "payer is payee" if self.payer == self.payee else None
@@ -313,23 +315,24 @@ class Load(SignedLayout):
 
     def fault(self):
         if self.number == 0 or self.amount == 0:
-            return "numbers and amounts count from 1"
+            return "number or amount"
         plain = self.lot_valid_until == 0 and not any(self.lot_mccs) and not any(self.lot_payee)
         if self.lot == 0:
-            return None if plain else "conditions without a lot"
+            return None if plain else "conditions"
         mccs = [int.from_bytes(self.lot_mccs[i : i + 2], "big") for i in range(0, len(self.lot_mccs), 2)]
         used = [mcc for mcc in mccs if mcc]
         canonical = sorted(set(used)) + [0] * (MAX_LOAD_MCCS - len(used))
-        return None if mccs == canonical and all([mcc <= 9999 for mcc in mccs]) else "mccs ascend, unused ones last"
+        return None if mccs == canonical and all([mcc <= 9999 for mcc in mccs]) else "mccs"  # ascend, unused ones last
 
 
 class Revocations(SignedLayout):
     """Signed by an operator, or by the root (issuer 0): which certificates no longer count, as of an epoch.
 
-    It lists minimum issue numbers of devices, or of operators. `predecessor` 0 is a complete list; else the entries are
-    what changed since that epoch, whose object hashes to `predecessor_hash`. An entry is an id (an operator's is its
-    number, big-endian, then zeros) and the lowest issue number that is still good, REVOKED_ALTOGETHER for none. Entries
-    stand in ascending order of id, each id once.
+    It lists minimum issue numbers of devices, or of operators. `predecessor` 0 is a complete list; else this is a
+    delta: all that changed since the complete list of that epoch, whose body hashes to `predecessor_hash`. An entry is
+    an id (an operator's is its number, big-endian, then zeros) and the lowest issue number that is still good,
+    REVOKED_ALTOGETHER for none, 0 in a delta for an entry that no longer holds. Entries stand in ascending order of id,
+    each id once.
     """
 
     TYPE = 0x0A
@@ -358,7 +361,8 @@ class Revocations(SignedLayout):
         return this
 
     def fault(self):
-        if self.count > MAX_REVOCATIONS or self.epoch == 0 or self.predecessor >= self.epoch:
+        most = MAX_DELTA if self.predecessor else MAX_REVOCATIONS
+        if self.count > most or self.epoch == 0 or self.predecessor >= self.epoch:
             return "count or epoch"
         return "predecessor" if (self.predecessor == 0) != (self.predecessor_hash == NO_HASH) else None
 
@@ -413,7 +417,10 @@ class Statement(SignedLayout):
 
 
 class Order(SignedLayout):
-    """Signed by the operator: a growing number, what to do, and its argument."""
+    """Signed by the operator: a growing number, what to do, and its argument.
+
+    UNBLOCK_PIN with 0 gives the tries back, with TAKE_PIN_AWAY ends the PIN; RETIRE has 0.
+    """
 
     TYPE = 0x0C
     FIELDS = (("operator", 2), ("device", -ID_BYTES), ("number", 4), ("what", 1), ("argument", 4))
@@ -424,4 +431,6 @@ class Order(SignedLayout):
     argument: int
 
     def fault(self):
-        return None if self.number and self.what in (UNBLOCK_PIN, RETIRE) else "number or order"
+        if self.number == 0 or self.what not in (UNBLOCK_PIN, RETIRE):
+            return "number or order"
+        return "argument" if self.argument > (self.what == UNBLOCK_PIN) else None

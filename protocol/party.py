@@ -3,8 +3,9 @@
 Payer, payee and sync work on it.
 """
 
+from protocol import limits
 from protocol.errors import NOT_PERSONALISED, Refused
-from protocol.objects import Certificate, Request, device_id
+from protocol.objects import DAY_S, Certificate, Request, device_id
 from protocol.purse import Purse
 
 
@@ -46,6 +47,13 @@ class Party:
     def judge(self, certificate: Certificate) -> None:
         """The cheap rules for a peer's certificate. Raises `Refused`."""
         self.trust.judge(certificate, self.clock())
+
+    def check_days(self, payer: Certificate) -> None:
+        """A payer must not be too long without a sync, by the latest day we know: at least our own Certificate's first.
+
+        Raises `Refused`.
+        """
+        limits.check_days(payer, max(self.clock() // DAY_S, self.certificate.valid_from))
 
     def check_signature(self, certificate: Certificate) -> None:
         self.trust.check_signature(certificate)

@@ -29,10 +29,20 @@ class RequestNumbers:
         self._limit = stored_limit
         self._save = save
 
+    @property
+    def low(self) -> bool:
+        """So few are left that `refill` should be called before the next tap."""
+        return self._limit - self.next < limits.REQUESTS_LOW
+
+    def refill(self) -> None:
+        """Make one more block durable."""
+        limit = self._limit + limits.REQUEST_BLOCK
+        self._save(limit)
+        self._limit = limit
+
     def take(self) -> int:
         if self.next >= self._limit:
-            self._save(self.next + limits.REQUEST_BLOCK)
-            self._limit = self.next + limits.REQUEST_BLOCK
+            self.refill()
         self.next += 1
         return self.next - 1
 
@@ -147,12 +157,16 @@ class Payee:
             raise Refused(NOT_FOR_THIS_DEVICE)
         transfer_hash = party.sha256(transfer.body())
         last = party.purse.last_receipt
-        stored = last if last and last.transfer == transfer_hash else self._find_receipt(transfer_hash)
+        if last and last.transfer == transfer_hash:
+            return [effects.Answer(last.encode())]
+        is_open = self.state == OPEN and transfer.number == self.request.number
+        # An open Request has never been credited: no need to look through a long journal, with the payer waiting.
+        stored = None if is_open and transfer.request == self.request_hash else self._find_receipt(transfer_hash)
         if stored:
             return [effects.Answer(stored.encode())]
         if transfer.number < party.purse.request_floor:
             raise Refused(ASK_LEDGER)
-        if self.state == OPEN and transfer.number == self.request.number:
+        if is_open:
             if transfer.request != self.request_hash:
                 raise Refused(MISMATCH)
             return self._credit(transfer, transfer_hash, self.payer or payer)
@@ -194,6 +208,9 @@ class Payee:
         party = self._party
         party.judge(payer)
         check_parties(payer, party.certificate, self.request.purpose)
-        if transfer.amount != self.request.amount or transfer.lot:
+        if transfer.amount != self.request.amount or transfer.lot or not party.purse.follows(transfer):
             raise Refused(MISMATCH)
-        limits.check_visible(transfer, payer, party.certificate, self.request.purpose == REDEEM)
+        redeeming = self.request.purpose == REDEEM
+        if not redeeming:
+            party.check_days(payer)
+        limits.check_visible(transfer, payer, party.certificate, redeeming)

@@ -11,6 +11,8 @@ from protocol import records
 from protocol.errors import LocalError
 from protocol.objects import NO_HASH, PAID, Acknowledgement, Certificate, Receipt, Transfer
 
+MAX_PAYERS = 16  # whose last Transfer is remembered, to see if what they say they have spent falls
+
 
 class Debit:
     """An in-doubt debit: the Transfer, its hash, the payee's key, the flags it was committed with."""
@@ -31,8 +33,12 @@ class Purse:
 
     def __init__(self, public_key: bytes, sha256):
         self._sha256 = sha256
+        self._genesis = records.genesis(public_key, sha256)
+        self._start()
+
+    def _start(self) -> None:
         self.head_seq = 0
-        self.head_hash = records.genesis(public_key, sha256)
+        self.head_hash = self._genesis
         self.certificate: Certificate | None = None
         self.certificate_hash = NO_HASH
         self.acknowledgement: Acknowledgement | None = None
@@ -44,6 +50,8 @@ class Purse:
         self.in_doubt: list[Debit] = []
         self.last_receipt: Receipt | None = None  # of the last credit, for the commonest re-tap
         self.last_closing: tuple[bytes, int] | None = None  # (transfer hash, outcome)
+        self.last_amount = 0  # of the last payment that ended: received, or paid with a minus; 0 if it was voided
+        self._payers: list[tuple] = []  # (payer, issue, seq, cumulative) of the last Transfers of the last payers
 
     @property
     def in_doubt_sum(self) -> int:
@@ -77,20 +85,33 @@ class Purse:
                 return debit
         return None
 
-    def replay(self, stored) -> None:
-        """Rebuild from the journal's records, oldest first.
+    def take(self, data: bytes, first: bool) -> None:
+        """Rebuild from the journal: called with each of its records, oldest first, and `check_replayed` at the end.
 
-        Records before the first installation among them only lengthen the chain.
+        `first` says that this is the oldest one: whatever was taken before it is forgotten. Records before the first
+        installation among them only lengthen the chain.
         """
-        for data in stored:
-            record = records.decode(data)
-            if self.certificate is None and self.head_seq == 0 and record.seq > 1:
+        record = records.decode(data)
+        if first:
+            self._start()
+            if record.seq > 1:
                 # The journal was cut at an installed base: the chain continues from what that base vouches for.
                 self.head_seq = record.seq - 1
                 self.head_hash = record.body.previous
-            self._apply(record)
+        self._apply(record)
+
+    def check_replayed(self) -> None:
+        """All records were taken: raises `LocalError` if none of them says what this purse holds."""
         if self.head_seq and self.certificate is None:
             raise LocalError("journal without an installation")
+
+    def replay(self, stored) -> None:
+        """Rebuild from all the records of a journal."""
+        first = True
+        for data in stored:
+            self.take(data, first)
+            first = False
+        self.check_replayed()
 
     def apply(self, data: bytes) -> None:
         """Take one committed record. Raises `LocalError` or `DecodeError` if it does not continue this journal."""
@@ -109,6 +130,8 @@ class Purse:
             elif isinstance(body, Receipt):
                 self.balance += record.transfer.amount
                 self.last_receipt = record.receipt
+                self.last_amount = record.transfer.amount
+                self._remember(record.transfer)
             elif isinstance(body, records.Loading):
                 self.balance += record.load.amount
                 self.load_floor = record.load.number
@@ -117,6 +140,20 @@ class Purse:
                 self._close(body)
         self.head_seq = record.seq
         self.head_hash = record_hash
+
+    def _remember(self, transfer: Transfer) -> None:
+        self._payers = [known for known in self._payers if known[0] != transfer.payer][1 - MAX_PAYERS :]
+        self._payers.append((transfer.payer, transfer.payer_issue, transfer.seq, transfer.cumulative))
+
+    def follows(self, transfer: Transfer) -> bool:
+        """Whether a Transfer can come after the last one that we credited of the same payer.
+
+        Under one Certificate its position and what it says to have spent only grow.
+        """
+        for payer, issue, seq, cumulative in self._payers:
+            if payer == transfer.payer and issue == transfer.payer_issue:
+                return transfer.seq > seq and transfer.cumulative >= cumulative + transfer.amount
+        return True
 
     def _debit(self, record: records.Record, transfer_hash: bytes) -> None:
         amount = record.transfer.amount
@@ -134,6 +171,9 @@ class Purse:
             raise LocalError("closes no debit in doubt")
         if body.outcome != PAID:
             self.balance += debit.transfer.amount
+            self.last_amount = 0
+        else:
+            self.last_amount = -debit.transfer.amount
         self.in_doubt.remove(debit)
         self.last_closing = (body.transfer, body.outcome)
 

@@ -14,6 +14,7 @@ Request, or in a `Payment`.
 from protocol import apdu
 from protocol.errors import (
     ASK_LEDGER,
+    LOCKED,
     MISMATCH,
     NOT_PERSONALISED,
     RETIRED,
@@ -26,6 +27,7 @@ from protocol.errors import (
 )
 from protocol.limits import MAX_IN_DOUBT
 from protocol.objects import (
+    REDEEM,
     Certificate,
     OperatorCertificate,
     Receipt,
@@ -65,6 +67,7 @@ class Tap:
         self.stage = "select"
         self.exchanges: list[str] = []
         self.card_id = b""
+        self.epochs: tuple = ()  # those of the card's lists: its operator's and the root's
         self.moved = NOT_PAID
         self.earlier = 0  # amount of an older payment that this tap found paid, instead of making another
 
@@ -105,14 +108,17 @@ class Tap:
         return apdu.command(apdu.OPERATORS, self._party.trust.own.encode())
 
     def _selected(self, raw: bytes) -> None:
-        flags, _, certificate = apdu.decode_hello(apdu.parse_response(raw))
+        flags, epoch, root_epoch, certificate = apdu.decode_hello(apdu.parse_response(raw))
         if flags & apdu.OUT_OF_SERVICE:
             raise RefusedByPeer(SERVICE)
         if certificate is None:
             raise RefusedByPeer(NOT_PERSONALISED)
+        self.card = certificate
+        self.epochs = epoch, root_epoch
+        if flags & apdu.LOCKED:
+            raise RefusedByPeer(LOCKED)
         if flags & apdu.RETIRED:
             raise RefusedByPeer(RETIRED)
-        self.card = certificate
         self.card_id = device_id(certificate.key, self._party.sha256)
         self._check_card()
         try:
@@ -165,7 +171,10 @@ class SaleTap(Tap):
         return Tap._command(self)
 
     def _check_card(self):
-        check_parties(self.card, self._party.certificate, self._payee.request.purpose)
+        purpose = self._payee.request.purpose
+        check_parties(self.card, self._party.certificate, purpose)
+        if purpose != REDEEM:
+            self._party.check_days(self.card)
 
     def _paid(self, raw: bytes) -> None:
         try:

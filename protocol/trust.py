@@ -6,6 +6,7 @@ money is asked for; checking the signature is dear and is done while the other s
 Time is a lower bound: it can show that something has expired, never that it is not valid yet.
 """
 
+from protocol import effects
 from protocol.errors import (
     BAD_CERTIFICATE,
     EXPIRED,
@@ -33,8 +34,12 @@ from protocol.objects import (
     Revocations,
     device_id,
 )
+from protocol.revocations import RevocationList, setting
 
+ROOT_ISSUER = 0  # of revocations
+OPERATORS = "operators"  # the setting of the operators met in taps
 MAX_OPERATORS = 8  # certificates of operators kept: the own one and seven met in taps
+MAX_FOREIGN_LISTS = 2  # revocations kept of other operators: 3 KB each, in memory as well
 
 # purpose: (payer's roles, payee's roles)
 PARTIES = {
@@ -65,6 +70,10 @@ def operator_entry_id(operator: int) -> bytes:
 class Trust:
     """What is believed, and the judge; nothing here stores anything durably.
 
+    `lists` are the revocations by issuer: those of the root and of the own operator always, and of the last
+    MAX_FOREIGN_LISTS other operators that had some. `operators_changed` says that an operator was met which
+    `stored_operators` names and the settings do not.
+
     `sha256`, `verify` and `verify_operator` are passed in. The last has the verdicts of `verify` and is asked about
     operators' signatures on certificates: few keys, and mostly what it was asked before.
     """
@@ -73,36 +82,83 @@ class Trust:
         self.root_key = root_key
         self.own = own
         self.operators = {own.operator: own}
-        self.epoch = 0
-        self.minimum_issues: dict[bytes, int] = {}
+        self.operators_changed = False
+        self.lists = {ROOT_ISSUER: RevocationList(), own.operator: RevocationList()}
+        self._foreign: list[int] = []  # the other issuers among `lists`, the newest last
         self._sha256 = sha256
         self._verify = verify
         self._verify_operator = verify_operator
 
+    def restore(self, get) -> None:
+        """Take over what outlived power: `get(name) -> bytes | None` reads a setting. It was checked before."""
+        stored = get(OPERATORS) or b""
+        size = OperatorCertificate.size()
+        for at in range(0, len(stored), size):
+            certificate = OperatorCertificate.decode(stored[at : at + size])
+            self.operators[certificate.operator] = certificate
+        for issuer in [ROOT_ISSUER] + list(self.operators):
+            listed = get(setting(issuer))
+            if listed:
+                self._use(issuer, RevocationList(listed))
+
+    def stored_operators(self) -> bytes:
+        """The other operators' certificates, for the setting OPERATORS."""
+        return b"".join([known.encode() for number, known in self.operators.items() if number != self.own.operator])
+
+    @property
+    def epoch(self) -> int:
+        """Of the own operator's list."""
+        return self.list_of(self.own.operator).epoch
+
+    def list_of(self, issuer: int) -> RevocationList:
+        """An empty one, if there is none."""
+        return self.lists.get(issuer) or RevocationList()
+
     def add_operator(self, certificate: OperatorCertificate) -> None:
         """Believe another operator, or a newer certificate of a known one. Raises `Refused`."""
+        known = self.operators.get(certificate.operator)
+        if known and known.encode() == certificate.encode():
+            return
         if not certificate.verified_by(self.root_key, self._verify):
             raise Refused(BAD_CERTIFICATE)
-        known = self.operators.get(certificate.operator)
         if known and known.issue > certificate.issue:
             raise Refused(STALE)
         if certificate.operator == self.own.operator:
             self.own = certificate
-        elif not known and len(self.operators) >= MAX_OPERATORS:
-            del self.operators[[number for number in self.operators if number != self.own.operator][0]]
+        else:
+            self.operators_changed = True
+            if not known and len(self.operators) >= MAX_OPERATORS:
+                del self.operators[[number for number in self.operators if number not in self.lists][0]]
         self.operators[certificate.operator] = certificate
 
-    def check_revocations(self, revocations: Revocations) -> None:
-        """A complete list of the own operator, not older than the installed one? Raises `Refused`."""
-        if revocations.issuer != self.own.operator or not revocations.verified_by(self.own.key, self._verify):
-            raise Refused(BAD_CERTIFICATE)
-        if revocations.predecessor or revocations.epoch < self.epoch:
-            raise Refused(STALE)
+    def put_revocations(self, revocations: Revocations) -> list:
+        """The effects of an object of the root or of an operator that is known; none if it is not newer.
 
-    def install_revocations(self, revocations: Revocations) -> None:
-        """Judge by this list from here on: one that was checked, now or before it was stored."""
-        self.epoch = revocations.epoch
-        self.minimum_issues = dict(revocations.entries)
+        Raises `Refused`.
+        """
+        issuer = revocations.issuer
+        operator = self.operators.get(issuer)
+        if issuer != ROOT_ISSUER and operator is None:
+            raise Refused(UNKNOWN_OPERATOR)
+        held = self.list_of(issuer)
+        if revocations.epoch <= held.epoch:
+            return []
+        if operator and operator is not self.own:
+            self._check_operator(operator)
+        if not revocations.verified_by(operator.key if operator else self.root_key, self._verify):
+            raise Refused(BAD_CERTIFICATE)
+        newer = held.with_newer(revocations, self._sha256)
+        wanted = [effects.Save(**{setting(issuer): newer.stored})]
+        if issuer not in self.lists and len(self._foreign) == MAX_FOREIGN_LISTS:
+            wanted.append(effects.Save(**{setting(self._foreign[0]): b""}))
+        return wanted + [effects.Then(lambda: self._use(issuer, newer))]
+
+    def _use(self, issuer: int, newer: RevocationList) -> None:
+        if issuer not in self.lists:
+            self._foreign.append(issuer)
+            if len(self._foreign) > MAX_FOREIGN_LISTS:
+                del self.lists[self._foreign.pop(0)]
+        self.lists[issuer] = newer
 
     def judge(self, certificate: Certificate, now: int) -> None:
         """Everything but the signature, at lower-bound time `now` (Unix seconds). Raises `Refused`."""
@@ -116,14 +172,19 @@ class Trust:
         today = now // DAY_S
         if today > certificate.valid_until or today > operator.valid_until:
             raise Refused(EXPIRED)
-        if self._revoked(operator_entry_id(certificate.operator), operator.issue):
-            raise Refused(REVOKED)
-        if self._revoked(device_id(certificate.key, self._sha256), certificate.issue):
-            raise Refused(REVOKED)
+        self._check_operator(operator)
+        issuers = self.own.operator, certificate.operator
+        self._check_lists(issuers, device_id(certificate.key, self._sha256), certificate.issue)
 
-    def _revoked(self, who: bytes, issue: int) -> bool:
-        minimum = self.minimum_issues.get(who, 0)
-        return minimum == REVOKED_ALTOGETHER or issue < minimum
+    def _check_operator(self, operator: OperatorCertificate) -> None:
+        self._check_lists((ROOT_ISSUER, self.own.operator), operator_entry_id(operator.operator), operator.issue)
+
+    def _check_lists(self, issuers, who: bytes, issue: int) -> None:
+        """Raises `Refused(REVOKED)` if one of them says that `who` is not good any more under this issue number."""
+        for issuer in issuers:
+            minimum = self.list_of(issuer).entry(who)
+            if minimum == REVOKED_ALTOGETHER or issue < minimum:
+                raise Refused(REVOKED)
 
     def check_signature(self, certificate: Certificate) -> None:
         """The operator's signature on a certificate that was judged. Raises `Refused(BAD_CERTIFICATE)`."""

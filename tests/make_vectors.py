@@ -10,15 +10,19 @@ vector is a changed protocol: `tests/unit/test_vectors.py` fails until the files
 import json
 from pathlib import Path
 
-from protocol import objects
+from protocol import apdu, fraud, objects, records
 from protocol.objects import (
+    MAX_DELTA,
     NO_HASH,
     PAID,
     REFUND,
     RETIRE,
     REVOKED_ALTOGETHER,
     SALE,
+    TAKE_PIN_AWAY,
+    UNBLOCK_PIN,
     VOID,
+    Order,
     Receipt,
     Request,
     Revocations,
@@ -27,8 +31,9 @@ from protocol.objects import (
     Void,
     device_id,
 )
+from protocol.trust import operator_entry_id
 from tests.unit.scenes import Scenes
-from tests.unit.world import CURRENCY, KINDS, NOW, REFERENCE, Operator, sha256, signer
+from tests.unit.world import CURRENCY, KINDS, NOW, REFERENCE, Operator, World, revocations, sale, sha256, signer
 
 FOLDER = Path(__file__).resolve().parents[1] / "protocol" / "vectors"
 NAMES = ("root", "operator 1", "operator 2", "wallet", "friend", "terminal", "foreign")
@@ -89,7 +94,8 @@ def valid_objects() -> list[dict]:
     transfer_hash = sha256(transfer.body())
     receipt = Receipt(seq=2, previous=sha256(terminal.public), transfer=transfer_hash).sign(terminal.sign)
     entries = [(wallet_id, 4), (terminal_id, REVOKED_ALTOGETHER)]
-    delta = Revocations.of(entries[:1], issuer=1, epoch=3, predecessor=2, predecessor_hash=sha256(b"epoch 2"))
+    complete = bank.revoke(2, entries)
+    delta = bank.revoke(3, [(wallet_id, 0), (terminal_id, 9)], since=complete)
     statement = Statement(
         device=wallet_id,
         nonce=bytes(range(16)),
@@ -117,11 +123,13 @@ def valid_objects() -> list[dict]:
         valid(bank.resolve(wallet_id, transfer_hash, VOID), "operator 1"),
         valid(bank.load(wallet_id, 2, 100_000), "operator 1"),
         valid(bank.load(wallet_id, 3, 4_294_967_295, **conditions), "operator 1"),
-        valid(bank.revoke(2, entries), "operator 1"),
+        valid(complete, "operator 1"),
         valid(bank.revoke(1, []), "operator 1"),
-        valid(delta.sign(bank.key.sign), "operator 1"),
+        valid(delta, "operator 1"),
+        valid(revocations(root, 0, 1, [(operator_entry_id(2), 8)]), "root"),
         valid(statement, "wallet"),
         valid(bank.order(wallet_id, 1, RETIRE), "operator 1"),
+        valid(bank.order(wallet_id, 2, UNBLOCK_PIN, TAKE_PIN_AWAY), "operator 1"),
     ]
 
 
@@ -159,6 +167,7 @@ FORBIDDEN = (
     ("Order", "number", 0),
     ("Order", "what", 0),
     ("Order", "what", 3),
+    ("Order", "argument", 1),
 )
 
 
@@ -210,6 +219,12 @@ def invalid_objects(good: list[dict]) -> list[dict]:
     listed = bytes.fromhex(first["Revocations"]["encoded"])
     add("Revocations", listed[:46] + listed[66:86] + listed[46:66] + listed[86:], "value", why="order of entries")
     add("Revocations", listed[:46] + listed[46:66] * 2 + listed[86:], "value", why="an id twice")
+    head = (
+        overwritten(Revocations, listed[:46], "predecessor", 1)[:12] + b"\x01" * 32 + (MAX_DELTA + 1).to_bytes(2, "big")
+    )
+    many = b"".join([bytes((n,)) * Revocations.ENTRY_BYTES for n in range(MAX_DELTA + 1)])
+    add("Revocations", head + many + listed[-64:], "value", why="a delta too long")
+    add("Order", overwritten(Order, bytes.fromhex(good[-1]["encoded"]), "argument", 2), "value", why="argument")
     return found
 
 
@@ -229,6 +244,60 @@ def invalid_records(good: list[dict]) -> list[dict]:
     return found
 
 
+def fraud_proofs() -> dict:
+    """Each kind of proof, and what is none: in the form of a proof's file, without its head."""
+    world = World()
+    terminal, wallet = world.device("terminal", "terminal"), world.device("wallet", balance=50_000)
+    committed: dict[str, list] = {"terminal": [], "wallet": []}
+    for amount in (100, 200):
+        sale(terminal, wallet, amount)
+        for device in (terminal, wallet):
+            record = records.decode(device.journal.stored[-1 if device is terminal else -2])
+            committed[device.name].append(record.receipt if device is terminal else record.transfer)
+    (first, second), receipt = committed["wallet"], committed["terminal"][0]
+    bodies = {record.seq: record.body_bytes for record in map(records.decode, wallet.journal.stored)}
+    statement = Statement.decode(wallet.send(apdu.STATEMENT, bytes(16)))
+
+    def changed(this, **values):
+        again = type(this).decode(this.encode())
+        for name, value in values.items():
+            setattr(again, name, value)
+        return again.sign(signer("wallet").sign)
+
+    void = Void(transfer=receipt.transfer).sign(signer("terminal").sign)
+    other = Void(transfer=sha256(b"another")).sign(signer("terminal").sign)
+    branch = changed(first, amount=101, cumulative=101)
+    below = [bodies[seq] for seq in range(statement.seq, first.seq, -1)]
+
+    def proof(device, *pair, kind=None):
+        this: dict = {"operator_certificate": world.operator.certificate.encode().hex()}
+        this["certificate"] = device.certificate.encode().hex()
+        for name, (signed, under) in zip(("first", "second"), pair, strict=True):
+            this[name] = {"signed": signed.encode().hex(), "bodies": [body.hex() for body in under]}
+        return {"proof": this, "device": device.id.hex(), "kind": kind} if kind else {"proof": this}
+
+    proven = [
+        proof(wallet, (first, []), (branch, []), kind=fraud.TWO_HISTORIES),
+        proof(wallet, (statement, below), (branch, []), kind=fraud.TWO_HISTORIES),
+        proof(wallet, (second, []), (changed(first, seq=second.seq - 1), []), kind=fraud.TWO_HISTORIES),
+        proof(terminal, (void, []), (receipt, []), kind=fraud.RECEIPT_AND_VOID),
+        proof(wallet, (first, []), (changed(second, seq=99, cumulative=299), []), kind=fraud.CUMULATIVE),
+    ]
+    not_proven = [
+        proof(wallet, (first, []), (second, [])),
+        proof(wallet, (statement, below), (second, [])),
+        proof(wallet, (statement, []), (branch, [])),  # a gap
+        proof(wallet, (statement, below[1:]), (branch, [])),
+        proof(wallet, (statement, below[::-1]), (branch, [])),
+        proof(terminal, (receipt, []), (other, [])),
+        proof(wallet, (receipt, []), (void, [])),  # another device's words
+        proof(wallet, (first, []), (changed(second, seq=99, cumulative=300), [])),
+        proof(wallet, (first, []), (changed(second, seq=99, cumulative=200, payer_issue=2), [])),
+        proof(wallet, (first, []), (changed(branch, payer=terminal.id, payee=wallet.id), [])),
+    ]
+    return {"proven": proven, "not_proven": not_proven}
+
+
 def make() -> dict[str, dict]:
     """File name: contents."""
     good = valid_objects()
@@ -239,6 +308,7 @@ def make() -> dict[str, dict]:
         "objects.json": {"valid": good, "invalid": invalid_objects(good)},
         "taps.json": {"taps": taps},
         "records.json": {"valid": chains, "invalid": invalid_records(chains)},
+        "fraud.json": fraud_proofs(),
     }
 
 

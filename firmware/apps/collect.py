@@ -10,6 +10,7 @@ from drivers.errors import CardGone, ChipError
 from protocol.apdu import RETIRED as RETIRED_FLAG
 from protocol.errors import NOT_FOUND, RETIRED, DecodeError, Refused
 from protocol.objects import PAID as OUTCOME_PAID
+from protocol.spread import Spread
 from protocol.states import CLOSED, CREDITED, DONE
 from protocol.tap import NOT_KNOWN, NOT_PAID, PAID, TAP_AGAIN, Payment, PaymentTap, SaleTap
 
@@ -42,6 +43,7 @@ class Collection:
         self.ended = False
         self._doubtful: list[bytes] = []  # cards that may have paid our open Request; they must come back
         self._same_card = False  # the card of the last tap may still lie there: nobody asked for another tap
+        self._served: PaymentTap | SaleTap | None = None  # a tap whose card is still there
         self._since = device.port.ticks_ms()
         self._payment = Payment(amount, purpose, reference)
         if device.flags & RETIRED_FLAG:
@@ -51,7 +53,11 @@ class Collection:
         nfc.start_polling()
 
     def step(self) -> str:
-        """Look for a card and serve the one that comes; without one it takes 100 ms at most."""
+        """Look for a card and serve the one that comes; without one it takes 100 ms at most.
+
+        After a tap the card is still there, until `finish`.
+        """
+        self.finish()
         port = self._device.port
         if not self.ended and port.ticks_diff(port.ticks_ms(), self._since) > _PATIENCE_MS:
             self.cancel()
@@ -68,6 +74,19 @@ class Collection:
         self._tap()
         self._since = port.ticks_ms()
         return ENDED if self.ended else TAPPED
+
+    def finish(self) -> None:
+        """When the outcome of a tap is on the screen: spread revocations, let the card go. Changes no outcome."""
+        tap, self._served = self._served, None
+        if tap is None:
+            return
+        try:
+            self._spread(tap)
+        except (CardGone, ChipError, Refused, DecodeError, MemoryError):
+            pass  # the next tap goes on with it
+        self._release()
+        if not self.ended:
+            self._nfc.start_polling()
 
     def cancel(self) -> None:
         """Stop asking. A Request is closed: nothing of it can be credited later. A committed payment stays in doubt."""
@@ -92,17 +111,17 @@ class Collection:
         tap = self._new_tap()
         try:
             self._exchange(tap)
-            self._release()
+            self._served = tap
             tap.after()
         except (CardGone, ChipError):
             pass
         except Refused as refusal:
-            self._refused(refusal.cause)
+            self._refused(tap, refusal.cause)
         except DecodeError:
-            self._refused(NOT_FOUND)
+            self._refused(tap, NOT_FOUND)
         device.exchanges += len(tap.exchanges)
         self._judge(tap)
-        if not self.ended:
+        if not (self.ended or self._served):
             self._nfc.start_polling()
 
     def _closed_meanwhile(self) -> bool:
@@ -153,10 +172,10 @@ class Collection:
         elif tap.moved != TAP_AGAIN and known and "pay" in tap.exchanges:
             self._doubtful.remove(tap.card_id)
 
-    def _refused(self, cause: int) -> None:
+    def _refused(self, tap, cause: int) -> None:
         self.cause = cause
         self._same_card = True
-        self._release()
+        self._served = tap
 
     def _release(self) -> None:
         """Let the card go. The tap is decided already, so a chip that fails now changes nothing."""
@@ -164,6 +183,15 @@ class Collection:
             self._nfc.release()
         except ChipError:
             pass
+
+    def _spread(self, tap) -> None:
+        if tap.epochs and not self._device.fault:
+            device = self._device
+            spread = Spread(device.party, device.perform, tap.card, *tap.epochs)
+            try:
+                self._exchange(spread)
+            finally:
+                device.exchanges += spread.exchanges
 
     def _exchange(self, tap) -> None:
         while True:

@@ -4,10 +4,22 @@ Runs on CPython and on MicroPython, which must come to the same bytes: `protocol
 are made of it.
 """
 
-from protocol import records
+from protocol import apdu, records
 from protocol.objects import PERSON, REFUND
 from protocol.tap import Payment, PaymentTap
-from tests.unit.world import REFERENCE, Device, Link, LinkLost, Operator, World, meet, sale_tap, sha256
+from tests.unit.world import (
+    REFERENCE,
+    Device,
+    Link,
+    LinkLost,
+    Operator,
+    World,
+    meet,
+    revocations,
+    sale_tap,
+    sha256,
+    spread,
+)
 
 
 class Recording(Link):
@@ -35,10 +47,12 @@ class Scenes:
         self.foreign = self.world.device("foreign", balance=5_000, operator=Operator(2, self.world.root))
         self.made: list[dict] = []
 
-    def tap(self, name: str, reader: Device, card: Device, tap, cut_at: int = -1) -> None:
+    def tap(self, name: str, reader: Device, card: Device, tap, cut_at: int = -1, then_spread: bool = False) -> None:
         link = Recording(cut_at)
         try:
             meet(tap, card, link)
+            if then_spread:
+                spread(tap, card, link)
         except LinkLost:
             link.messages.append("cut")
         self.made.append(
@@ -82,6 +96,13 @@ class Scenes:
         self.terminal.payee.close()
         self.sale("the next sale settles the older one first", self.wallet, 70)
         self.sale("sale with an unknown operator", self.foreign, 800)
+        bank, complete = self.world.operator, self.world.operator.revoke(1, [(self.friend.id, 2)])
+        self.wallet.send(apdu.PUT, complete.encode())
+        self.wallet.send(apdu.PUT, bank.revoke(2, [(self.friend.id, 0), (self.foreign.id, 5)], since=complete).encode())
+        self.terminal.send(apdu.PUT, revocations(self.world.root, 0, 1, []).encode())
+        self.terminal.open(30)
+        tap = sale_tap(self.terminal)
+        self.tap("sale, then revocations pass both ways", self.terminal, self.wallet, tap, then_spread=True)
         return self.made
 
     def chains(self) -> list[dict]:

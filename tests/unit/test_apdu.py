@@ -78,16 +78,19 @@ def test_reading_a_response_or_a_hello_never_fails_otherwise(raw):
 
 def test_hello_carries_the_certificate_once_there_is_one():
     certificate = Operator(1, signer("root")).certify(signer("device").public, KINDS["wallet"])
-    flags, epoch, read = apdu.decode_hello(apdu.hello(apdu.PERSONALISED, 7, certificate))
+    encoded = apdu.hello(apdu.PERSONALISED, 7, 0x01020304, certificate)
+    assert encoded[:10] == bytes.fromhex("01010000000701020304")
+    flags, epoch, root_epoch, read = apdu.decode_hello(encoded)
     assert read is not None
-    assert (flags, epoch, read.encode()) == (1, 7, certificate.encode())
-    assert apdu.decode_hello(apdu.hello(0, 0, None)) == (0, 0, None)
+    assert (flags, epoch, root_epoch, read.encode()) == (1, 7, 0x01020304, certificate.encode())
+    assert apdu.decode_hello(apdu.hello(0, 0, 0, None)) == (0, 0, 0, None)
     for wrong in (
         b"\x01\x00\x00",
-        b"\x02" + apdu.hello(0, 0, None)[1:],
-        apdu.hello(0, 0, None) + b"\x00",
-        apdu.hello(apdu.PERSONALISED, 0, None),
-        apdu.hello(apdu.PERSONALISED, 0, certificate) + b"\x00",
+        apdu.hello(0, 0, 0, None)[:-1],
+        b"\x02" + apdu.hello(0, 0, 0, None)[1:],
+        apdu.hello(0, 0, 0, None) + b"\x00",
+        apdu.hello(apdu.PERSONALISED, 0, 0, None),
+        apdu.hello(apdu.PERSONALISED, 0, 0, certificate) + b"\x00",
     ):
         with pytest.raises(DecodeError):
             apdu.decode_hello(wrong)
@@ -105,7 +108,7 @@ def test_causes_are_one_append_only_table():
 
 def test_instructions_are_unique_and_own():
     names = [name for name, value in vars(apdu).items() if name.isupper() and isinstance(value, int)]
-    start, end = names.index("PAY"), names.index("PUT") + 1
+    start, end = names.index("PAY"), names.index("REVOCATIONS") + 1
     codes = [getattr(apdu, name) for name in names[start:end]]
     assert len(set(codes)) == len(codes)
     # ISO/IEC 7816-4, 5.1.2: INS 6X and 9X are invalid

@@ -14,6 +14,7 @@ from protocol.errors import (
     BAD_SIGNATURE,
     BALANCE_LIMIT,
     JOURNAL_FULL,
+    LOCKED,
     LOT,
     MALFORMED,
     MISMATCH,
@@ -28,6 +29,7 @@ from protocol.errors import (
     SERVICE,
     STALE,
     UNKNOWN_COMMAND,
+    UNKNOWN_OPERATOR,
     UNKNOWN_TRANSFER,
     WRONG_BASE,
     WRONG_CLASS,
@@ -38,18 +40,19 @@ from protocol.errors import (
 )
 from protocol.info import DeviceInfo
 from protocol.objects import (
+    MAX_DELTA,
     NO_HASH,
     PERSON,
     REFUND,
     RETIRE,
     SALE,
+    TAKE_PIN_AWAY,
     UNBLOCK_PIN,
     Acknowledgement,
     Certificate,
     Order,
     Receipt,
     Request,
-    Revocations,
     Statement,
     Void,
 )
@@ -64,6 +67,7 @@ from tests.unit.world import (
     cause_of,
     meet,
     raises,
+    revocations,
     sale,
     sale_tap,
     sha256,
@@ -123,16 +127,22 @@ def put_refused(device, signed):
 
 
 def test_select_answers_with_state_and_certificate(world, wallet):
-    flags, epoch, certificate = apdu.decode_hello(wallet.select())
-    assert (flags, epoch) == (apdu.PERSONALISED, 0)
+    flags, epoch, root_epoch, certificate = apdu.decode_hello(wallet.select())
+    assert (flags, epoch, root_epoch) == (apdu.PERSONALISED, 0, 0)
     assert certificate is not None
     assert certificate.encode() == wallet.certificate.encode()
     wallet.open(5, PERSON)
     assert apdu.decode_hello(wallet.select())[0] == apdu.PERSONALISED | apdu.BUSY
 
 
+def test_select_names_the_epochs_of_both_lists(world, wallet):
+    wallet.send(apdu.PUT, world.operator.revoke(3, []).encode())
+    wallet.send(apdu.PUT, revocations(world.root, 0, 5, []).encode())
+    assert apdu.decode_hello(wallet.select())[1:3] == (3, 5)
+
+
 def test_a_blank_device_can_be_selected_and_says_so(world):
-    assert apdu.decode_hello(world.blank("blank").select()) == (0, 0, None)
+    assert apdu.decode_hello(world.blank("blank").select()) == (0, 0, 0, None)
 
 
 def test_commands_need_the_application(wallet):
@@ -232,7 +242,9 @@ def test_rule_a_device_is_pinned_to_one_operator_at_personalisation(world, walle
     assert put_refused(wallet, other.load(wallet.id, 2, 100)) == NOT_FOR_THIS_DEVICE
     assert put_refused(wallet, other.order(wallet.id, 1, RETIRE)) == NOT_FOR_THIS_DEVICE
     assert put_refused(wallet, other.resolve(wallet.id, NO_HASH, 1)) == NOT_FOR_THIS_DEVICE
-    assert put_refused(wallet, other.revoke(1, [])) == BAD_CERTIFICATE
+    theirs = other.revoke(1, [], since=None)  # of a known operator: taken as its own list, never as ours
+    wallet.send(apdu.PUT, theirs.encode())
+    assert (wallet.party.trust.epoch, wallet.party.trust.list_of(2).epoch) == (0, 1)
     # The same number, but not the key that the root certified.
     cheat = Operator(1, signer("another root"), name="cheat")
     assert put_refused(wallet, cheat.certificate) == BAD_CERTIFICATE
@@ -387,6 +399,43 @@ def test_rule_the_revocation_list_comes_before_a_certificate_that_names_its_epoc
     assert wallet.certificate.epoch == 2
 
 
+def test_rule_a_floor_is_above_every_transfer_that_the_base_forgets(world, wallet, terminal):
+    """Else the record goes, and an honest device signs the Void of what it has credited."""
+    for amount in (100, 200):
+        sale(terminal, wallet, amount)
+    statement = statement_of(terminal)
+    sale(terminal, wallet, 300)
+    terminal.send(apdu.PUT, world.operator.load(terminal.id, 1, 5).encode())
+    last = statement.watermark - 1  # the number of the second sale
+    for watermark in (0, last):
+        statement.watermark = watermark
+        assert install_refused(terminal, *world.base_for(terminal, statement)) == WRONG_BASE
+    statement.watermark = last + 1  # what is credited above the base is still there, whatever the floor
+    terminal.send(apdu.INSTALL, pair(*world.base_for(terminal, statement)))
+    assert terminal.purse.request_floor == last + 1
+    late = statement_of(terminal)
+    late.watermark = last + 1  # which the third sale is not below
+    assert install_refused(terminal, *world.base_for(terminal, late)) == WRONG_BASE
+    world.sync(terminal)
+    world.sync(terminal)  # a base that has nothing to forget any more
+
+
+def test_the_floor_costs_no_walk_through_the_journal(world, wallet, terminal):
+    for amount in range(1, 9):
+        sale(terminal, wallet, amount)
+    statement = statement_of(terminal)
+    read = []
+    record = terminal.record
+
+    def counted(seq):
+        read.append(seq)
+        return record(seq)
+
+    terminal.record = counted
+    terminal.send(apdu.INSTALL, pair(*world.base_for(terminal, statement)))
+    assert read == [statement.seq]
+
+
 def test_a_certificate_for_another_role_key_or_issue_is_refused(world, wallet):
     statement = statement_of(wallet)
     key = wallet.party.public_key
@@ -495,11 +544,13 @@ def test_a_load_that_is_not_ours_or_too_much_is_refused(world, wallet):
     wallet.send(apdu.PUT, world.operator.load(wallet.id, 2, 1_950_000).encode())
 
 
-def test_revocations_are_newer_complete_and_kept_over_power_loss(world, wallet, terminal):
-    wallet.send(apdu.PUT, world.operator.revoke(3, [(terminal.id, 2)]).encode())
-    assert put_refused(wallet, world.operator.revoke(2, [])) == STALE
-    delta = Revocations.of([], issuer=1, epoch=4, predecessor=3, predecessor_hash=b"h" * 32)
-    assert put_refused(wallet, delta.sign(world.operator.key.sign)) == STALE
+def test_rule_revocations_never_fall_in_epoch_and_are_kept_over_power_loss(world, wallet, terminal):
+    complete = world.operator.revoke(3, [(terminal.id, 2)])
+    wallet.send(apdu.PUT, complete.encode())
+    before = wallet.durable()
+    for older in (complete, world.operator.revoke(2, []), world.operator.revoke(3, [])):
+        wallet.send(apdu.PUT, older.encode())
+        assert wallet.durable() == before
     wallet.restart()
     assert apdu.decode_hello(wallet.select())[1] == 3
     terminal.open(10)
@@ -507,12 +558,66 @@ def test_revocations_are_newer_complete_and_kept_over_power_loss(world, wallet, 
     assert cause_of(meet, tap, wallet) == REVOKED
 
 
-def test_the_longest_revocation_list_is_chained_into_a_device(world, wallet):
+def test_a_delta_is_kept_beside_its_complete_list(world, wallet, terminal):
+    complete = world.operator.revoke(3, [(terminal.id, 2)])
+    delta = world.operator.revoke(4, [(terminal.id, 0)], since=complete)
+    assert put_refused(wallet, delta) == REVOCATIONS_MISSING
+    wallet.send(apdu.PUT, complete.encode())
+    wallet.send(apdu.PUT, delta.encode())
+    assert wallet.settings.values["revoked 1"] == complete.encode() + delta.encode()
+    wallet.restart()
+    assert apdu.decode_hello(wallet.select())[1] == 4
+    assert sale(terminal, wallet, 10).moved == "paid"
+    cumulative = world.operator.revoke(6, [(terminal.id, 9)], since=complete)  # the delta in between is not needed
+    wallet.send(apdu.PUT, cumulative.encode())
+    assert wallet.settings.values["revoked 1"] == complete.encode() + cumulative.encode()
+    assert cause_of(sale, terminal, wallet, 10) == REVOKED
+
+
+def test_revocations_are_only_taken_of_the_root_and_of_known_operators(world, wallet):
+    other = Operator(2, world.root)
+    assert put_refused(wallet, other.revoke(1, [])) == UNKNOWN_OPERATOR
+    wallet.send(apdu.PUT, other.certificate.encode())
+    assert put_refused(wallet, revocations(world.operator.key, 2, 1, [])) == BAD_CERTIFICATE
+    assert put_refused(wallet, revocations(world.operator.key, 0, 1, [])) == BAD_CERTIFICATE
+    assert put_refused(wallet, revocations(world.root, 1, 1, [])) == BAD_CERTIFICATE
+    wallet.send(apdu.PUT, other.revoke(1, []).encode())
+    wallet.send(apdu.PUT, revocations(world.root, 0, 1, []).encode())
+    wallet.tidy()
+    wallet.restart()
+    assert [wallet.party.trust.list_of(issuer).epoch for issuer in (0, 1, 2)] == [1, 0, 1]
+
+
+def test_the_longest_revocation_list_is_chained_into_a_device_and_out_again(world, wallet):
     entries = [(bytes((n,)) * 16, 7) for n in range(100)]
-    revocations = world.operator.revoke(1, entries)
-    assert len(revocations.encode()) <= apdu.MAX_CHAIN_BYTES
-    wallet.send(apdu.PUT, revocations.encode())
-    assert len(wallet.party.trust.minimum_issues) == 100
+    complete = world.operator.revoke(1, entries)
+    delta = world.operator.revoke(2, [(bytes((n, 1)) * 8, 8) for n in range(MAX_DELTA)], since=complete)
+    for one in (complete, delta):
+        assert len(one.encode()) <= apdu.MAX_CHAIN_BYTES
+        wallet.send(apdu.PUT, one.encode())
+    assert wallet.party.trust.lists[1].entry(bytes((99,)) * 16) == 7
+    assert wallet.party.trust.lists[1].entry(bytes((39, 1)) * 8) == 8
+
+    def asked(issuer, epoch):
+        return wallet.send(apdu.REVOCATIONS, issuer.to_bytes(2, "big") + epoch.to_bytes(4, "big"))
+
+    assert asked(1, 0) == complete.encode()
+    assert asked(1, 1) == delta.encode()
+    for issuer, epoch in ((1, 2), (1, 0xFFFFFFFF), (0, 0), (2, 0)):
+        assert cause_of(asked, issuer, epoch) == NOT_FOUND
+    assert cause_of(wallet.send, apdu.REVOCATIONS, bytes(5)) == WRONG_LENGTH
+    assert cause_of(wallet.send, apdu.REVOCATIONS, bytes(7)) == WRONG_LENGTH
+    assert cause_of(world.blank("blank").send, apdu.REVOCATIONS, bytes(6)) == NOT_PERSONALISED
+
+
+def test_a_refused_object_is_no_news_to_the_person_who_holds_the_card(world, wallet, terminal):
+    """A reader sends them after the payment: what was said of the payment stays on the screen."""
+    wallet.events.clear()
+    assert put_refused(wallet, Operator(2, world.root).revoke(1, [])) == UNKNOWN_OPERATOR
+    assert cause_of(wallet.send, apdu.REVOCATIONS, bytes(6)) == NOT_FOUND
+    assert wallet.events == []
+    assert cause_of(wallet.send, apdu.PAY, bytes(9)) == WRONG_LENGTH
+    assert wallet.events == [("refused", WRONG_LENGTH)]
 
 
 def test_an_order_retires_a_device_which_still_settles(world, wallet, terminal):
@@ -536,10 +641,44 @@ def test_rule_order_numbers_only_grow(world, wallet):
     wallet.send(apdu.PUT, order.encode())
     assert wallet.settings.writes == writes
     assert put_refused(wallet, world.operator.order(wallet.id, 3, RETIRE)) == STALE
-    assert put_refused(wallet, world.operator.order(wallet.id, 5, UNBLOCK_PIN)) == NOT_FOUND
     forged = Order.decode(order.encode())
     forged.number = 9
     assert put_refused(wallet, forged) == BAD_SIGNATURE
+
+
+def test_an_order_unblocks_the_pin_or_takes_it_away(world, wallet):
+    def order(number, argument):
+        return world.operator.order(wallet.id, number, UNBLOCK_PIN, argument)
+
+    assert put_refused(wallet, order(1, 0)) == NOT_FOUND
+    wallet.settings.update({"pin": b"\x00", "pin at power-on": b"\x01"})
+    wallet.send(apdu.PUT, order(1, 0).encode())
+    assert (wallet.settings.values["pin"], wallet.order_number) == (b"\x05", 1)
+    assert put_refused(wallet, order(2, TAKE_PIN_AWAY)) == MISMATCH
+    wallet.settings.update({"pin at power-on": b""})
+    wallet.send(apdu.PUT, order(2, TAKE_PIN_AWAY).encode())
+    assert (wallet.settings.values["pin"], wallet.order_number) == (b"", 2)
+    wallet.settings.update({"pin": b"\x00"})
+    wallet.send(apdu.PUT, order(2, TAKE_PIN_AWAY).encode())  # again: the PIN set since then stays
+    assert wallet.settings.values["pin"] == b"\x00"
+
+
+def test_a_locked_device_signs_nothing_and_commits_nothing(world, wallet, terminal):
+    world.sync(wallet)
+    request = terminal.open(1_000)
+    friend = world.device("friend", balance=500)
+    wallet.locked = True
+    before = (wallet.durable(), wallet.payee.state)
+    ask = friend.certificate.encode() + b"\x00\x00\x00\x05" + bytes((PERSON,)) + REFERENCE
+    assert cause_of(wallet.send, apdu.PAY, terminal.certificate.encode() + request) == LOCKED
+    assert cause_of(wallet.send, apdu.REQUEST, ask) == LOCKED
+    assert cause_of(wallet.send, apdu.STATEMENT, bytes(16)) == LOCKED
+    assert cause_of(wallet.open, 5, PERSON) == LOCKED
+    assert (wallet.durable()[0], wallet.payee.state) == (before[0][0], before[1])
+    assert apdu.decode_hello(wallet.select())[0] == apdu.PERSONALISED | apdu.LOCKED
+    wallet.send(apdu.PUT, world.operator.load(wallet.id, 2, 100).encode())
+    wallet.locked = False
+    assert meet(sale_tap(terminal), wallet).moved == "paid"
 
 
 def test_an_object_that_is_nothing_for_a_device_is_refused(world, wallet, terminal):

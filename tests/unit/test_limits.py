@@ -55,6 +55,13 @@ def test_every_limit_of_a_payment_at_its_edge():
             assert cause_of(limits.check_payment, State(**numbers), certificate(**changes), 10, now) == cause
 
 
+def test_rule_days_without_a_sync_end_after_the_last_one():
+    shown = certificate(days_limit=3)
+    for day in (0, TODAY, TODAY + 3):
+        limits.check_days(shown, day)
+    assert cause_of(limits.check_days, shown, TODAY + 4) == TOO_LONG_OFFLINE
+
+
 def test_a_redemption_keeps_to_what_can_be_written_only():
     tight = certificate(payment_limit=0, sum_limit=0, days_limit=0)
     limits.check_funds(State(balance=10, cumulative=5), tight, 10)

@@ -15,6 +15,7 @@ from protocol.errors import (
     REQUEST_OPEN,
     REVOKED,
     SERVICE,
+    TOO_LONG_OFFLINE,
     TOO_MANY_RECORDS,
     UNKNOWN_REQUEST,
     LocalError,
@@ -22,6 +23,7 @@ from protocol.errors import (
 from protocol.objects import (
     DAY_S,
     PERSON,
+    REDEEM,
     REFUND,
     SALE,
     Certificate,
@@ -32,6 +34,7 @@ from protocol.objects import (
     Void,
 )
 from protocol.payee import RequestNumbers
+from protocol.purse import MAX_PAYERS
 from protocol.states import CLOSED, CREDITED, OPEN
 from tests.unit.world import REFERENCE, TODAY, World, cause_of, raises, sale, sha256
 
@@ -112,6 +115,50 @@ def test_a_number_is_durable_before_it_is_used():
     numbers = RequestNumbers(1, fails)
     raises(LocalError, numbers.take)
     assert numbers.next == 1
+
+
+def test_the_next_block_of_numbers_can_be_reserved_while_nobody_waits():
+    saved = []
+    numbers = RequestNumbers(1, saved.append)
+    assert numbers.low
+    numbers.refill()
+    taken = []
+    for _ in range(limits.REQUEST_BLOCK - limits.REQUESTS_LOW):
+        assert not numbers.low
+        taken.append(numbers.take())
+    assert not numbers.low
+    taken.append(numbers.take())
+    assert numbers.low
+    numbers.refill()
+    assert not numbers.low
+    taken += [numbers.take() for _ in range(limits.REQUEST_BLOCK)]
+    assert (saved, taken) == ([257, 513], list(range(1, len(taken) + 1)))
+
+
+def test_a_refill_that_fails_reserves_nothing():
+    calls = []
+
+    def fails(limit):
+        calls.append(limit)
+        raise LocalError("no flash")
+
+    numbers = RequestNumbers(1, fails)
+    for _ in range(2):
+        raises(LocalError, numbers.refill)
+        raises(LocalError, numbers.take)
+    assert calls == [257] * 4
+
+
+def test_a_tap_after_the_refill_writes_no_setting():
+    _, terminal, wallet = shop()
+    terminal.tidy()
+    writes = terminal.settings.writes
+    assert sale(terminal, wallet, 10).moved == "paid"
+    assert terminal.settings.writes == writes
+    terminal.restart()
+    terminal.tidy()
+    terminal.open(1)
+    assert terminal.payee.request.number == 1 + limits.REQUEST_BLOCK
 
 
 def test_rule_an_open_request_dies_with_power():
@@ -406,6 +453,35 @@ def test_rule_a_payee_checks_what_it_can_see():
         assert_voided_for(cause, world, terminal, transfer, shown)
 
 
+def test_a_payer_whose_sum_or_position_falls_is_voided_also_after_a_restart():
+    for values in ({"cumulative": 1_999}, {"cumulative": 5_000, "seq": 3}):
+        _, terminal, wallet = shop()
+        sale(terminal, wallet, 1_000)
+        terminal.restart()
+        transfer = changed(transfer_for(terminal, wallet), wallet.party.sign, **values)
+        assert_void(receive(terminal, transfer, wallet.certificate), transfer, terminal)
+        assert (terminal.payee.refusal, terminal.purse.balance) == (MISMATCH, 1_000)
+
+
+def test_a_payer_starts_to_count_again_with_its_next_certificate():
+    world, terminal, wallet = shop()
+    sale(terminal, wallet, 1_000)
+    world.sync(wallet)
+    sale(terminal, wallet, 10)
+    sale(terminal, wallet, 20)
+    assert terminal.purse.balance == 1_030
+
+
+def test_only_the_last_payers_are_remembered():
+    world, terminal, wallet = shop()
+    sale(terminal, wallet, 1_000)
+    transfer = Transfer.decode(transfer_for(terminal, wallet).encode())
+    for number in range(MAX_PAYERS):
+        assert not terminal.purse.follows(changed(transfer, wallet.party.sign, seq=1))
+        sale(terminal, world.device("customer %d" % number, balance=10), 5)
+    assert terminal.purse.follows(changed(transfer, wallet.party.sign, seq=1))
+
+
 def test_rule_the_last_record_under_a_certificate_is_still_paid():
     world, terminal, wallet = shop()
     transfer = transfer_for(terminal, wallet)
@@ -422,6 +498,34 @@ def test_a_payer_that_is_revoked_or_expired_by_now_is_voided():
     transfer = transfer_for(terminal, wallet)
     world.now = (TODAY + 91) * DAY_S
     assert_voided_for(EXPIRED, world, terminal, transfer, wallet.certificate)
+
+
+def test_rule_a_payer_too_many_days_without_a_sync_is_voided():
+    """Known by the clock, or by our own Certificate: then the ledger knows that we knew."""
+    days = limits.default_limits(0x12)["days_limit"]
+    for late in (False, True):
+        world, terminal, wallet = shop()
+        transfer = transfer_for(terminal, wallet)
+        world.now = (TODAY + days + late) * DAY_S
+        if late:
+            assert_voided_for(TOO_LONG_OFFLINE, world, terminal, transfer, wallet.certificate)
+        else:
+            assert Receipt.decode(receive(terminal, transfer, wallet.certificate))
+    for late in (False, True):
+        world, terminal, wallet = shop(valid_from=TODAY + days + late, valid_until=TODAY + days + 90)
+        transfer = transfer_for(terminal, wallet)
+        assert world.now // DAY_S == TODAY
+        if late:
+            assert_voided_for(TOO_LONG_OFFLINE, world, terminal, transfer, wallet.certificate)
+        else:
+            assert Receipt.decode(receive(terminal, transfer, wallet.certificate))
+
+
+def test_a_redemption_is_never_too_late():
+    world, _, wallet = shop()
+    bank = world.device("bank", "operator payee")
+    world.now += 70 * DAY_S
+    assert sale(bank, wallet, 500, REDEEM).moved == "paid"
 
 
 def test_a_void_is_for_this_request_only_the_next_one_is_paid():

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pytest
 
-from protocol import apdu, card, errors, info, limits, objects, records, states, trust
+from protocol import apdu, card, errors, fraud, info, limits, objects, purse, records, spread, states, trust
 from protocol.layout import Layout, SignedLayout
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "protocol.md"
@@ -108,6 +108,7 @@ def test_types_are_unique():
 def test_revocations_entries_stand_after_the_head():
     section = sections()["Revocations"]
     assert f"offset {objects.Revocations.body_size()}, {objects.Revocations.ENTRY_BYTES} bytes each" in section
+    assert f"at most {objects.MAX_REVOCATIONS}, in a delta at most {objects.MAX_DELTA}" in section
 
 
 def test_records():
@@ -140,7 +141,8 @@ def test_commands():
 def test_flags():
     named = "01 personalised, 02 a person has opened a Request here, 04 out of service"
     assert named in sections()["Commands"]
-    assert (apdu.PERSONALISED, apdu.BUSY, apdu.OUT_OF_SERVICE, apdu.RETIRED) == (1, 2, 4, 8)
+    assert "08 retired" in sections()["Commands"] and "10 locked" in sections()["Commands"]
+    assert (apdu.PERSONALISED, apdu.BUSY, apdu.OUT_OF_SERVICE, apdu.RETIRED, apdu.LOCKED) == (1, 2, 4, 8, 0x10)
 
 
 @pytest.mark.parametrize(
@@ -170,10 +172,10 @@ def test_default_limits():
 
 
 def test_constants():
-    written = {row[0]: int(row[1]) for row in rows(sections()["Limits and deadlines"], "constant")}
+    written = {row[0]: int(row[1].replace(",", "")) for row in rows(sections()["Limits and deadlines"], "constant")}
     found = {}
     for name in written:
-        module = next(module for module in (limits, objects, trust) if hasattr(module, name))
+        module = next(module for module in (limits, objects, trust, spread, fraud, purse) if hasattr(module, name))
         found[name] = getattr(module, name)
     assert found == written
     whole = {name for name, value in vars(limits).items() if name.isupper() and isinstance(value, int)}
@@ -193,6 +195,11 @@ def test_causes_named_in_the_text_exist():
     for section in ("Validity", "Taps", "Limits and deadlines"):
         for code in re.findall(r"\((\d\d)\)", sections()[section]):
             assert int(code) in errors.NAMES
+
+
+def test_fraud_kinds():
+    written = [row[0] for row in rows(sections()["Fraud proofs"], "kind")]
+    assert written == [fraud.TWO_HISTORIES, fraud.RECEIPT_AND_VOID, fraud.CUMULATIVE]
 
 
 def test_links_inside_the_document_have_their_heading():

@@ -111,7 +111,7 @@ def test_both_damaged_is_service_and_not_a_new_device(tmp_path: Path, damage: by
 
 @pytest.mark.parametrize(
     "changes",
-    [{"": b"x"}, {"n" * 25: b"x"}, {"a": b"x" * 2305}, {name: b"x" * 2048 for name in "ab"}],
+    [{"": b"x"}, {"n" * 25: b"x"}, {"a": b"x" * 3401}, {name: b"x" * 2048 for name in "ab"}],
 )
 def test_too_much_is_refused_and_changes_nothing(tmp_path: Path, changes: dict[str, bytes]) -> None:
     store = opened(tmp_path)
@@ -121,6 +121,61 @@ def test_too_much_is_refused_and_changes_nothing(tmp_path: Path, changes: dict[s
         store.update(changes)
     assert store.get("a") == b"kept"
     assert files(tmp_path)[0].read_bytes() == before
+
+
+LISTS = {"revoked 0": b"r" * 3400, "revoked 1": b"o" * 3400, "revoked 300": b"f" * 3400}
+
+
+def test_each_list_of_revocations_has_files_of_its_own(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    store.put(a=b"kept", operators=b"x" * 3400)
+    for name, value in LISTS.items():
+        assert store.get(name) is None
+        store.update({name: value})
+    again = opened(tmp_path)
+    assert {name: again.get(name) for name in LISTS} == LISTS == {name: store.get(name) for name in LISTS}
+    assert again.get("a") == b"kept"
+    assert {path.name for path in tmp_path.iterdir()} == {
+        f"settings{issuer}.{end}" for issuer in ("", "-0", "-1", "-300") for end in "ab"
+    }
+    again.update({"revoked 1": None})
+    assert opened(tmp_path).get("revoked 1") is None
+    assert opened(tmp_path).get("revoked 0") == LISTS["revoked 0"]
+
+
+def test_what_lives_in_different_files_does_not_change_in_one_step(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    for names in (("a", "revoked 1"), ("revoked 1", "revoked 2")):
+        with pytest.raises(ValueError, match="one step"):
+            store.update({name: b"x" for name in names})
+        assert [store.get(name) for name in names] == [None, None]
+    assert not list(tmp_path.iterdir())
+
+
+def test_power_cut_at_every_byte_of_a_change_of_a_list(tmp_path: Path) -> None:
+    opened(tmp_path).update({"revoked 7": b"old"})
+    pair = [tmp_path / f"settings-7.{end}" for end in "ab"]
+    before = pair[0].read_bytes()
+    opened(tmp_path).update({"revoked 7": b"newer"})
+    after = pair[0].read_bytes()
+    for state in states_of_a_cut_change(before, after):
+        for path, data in zip(pair, state, strict=True):
+            path.write_bytes(data or b"")
+        assert opened(tmp_path).get("revoked 7") == (b"newer" if state[0] == after else b"old")
+        assert pair[0].read_bytes() == pair[1].read_bytes()
+
+
+def test_a_list_that_cannot_be_read_is_service_and_the_rest_is_not(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    store.put(a=b"kept")
+    store.update({"revoked 7": b"entries"})
+    for end in "ab":
+        (tmp_path / f"settings-7.{end}").write_bytes(b"?")
+    again = opened(tmp_path)
+    assert again.get("a") == b"kept"
+    for act in (lambda: again.get("revoked 7"), lambda: again.update({"revoked 7": b"x"})):
+        with pytest.raises(SettingsCorrupt, match="service"):
+            act()
 
 
 @given(
@@ -153,8 +208,10 @@ store.update({"certificate": memoryview(b"renewed")})
 with open(path + ".a", "r+b") as file:
     file.seek(12)
     file.write(b"?")
+store.update({"revoked 5": b"entries"})
 store = Settings(path)
 assert store.get("key_seed") == bytes(range(32)) and store.get("certificate") == b"renewed"
+assert store.get("revoked 5") == b"entries" and store.get("revoked 6") is None
 for end in "ab":
     with open(path + "." + end, "r+b") as file:
         file.write(b"?")

@@ -10,7 +10,8 @@ import pytest
 from tests import micropython
 
 HERE = Path(__file__).parent
-PLAIN = ["layout", "objects", "records", "payer", "payee", "tap", "trust", "limits", "states"]
+PLAIN = ["layout", "objects", "records", "purse", "payer", "payee", "tap", "revocations", "spread", "trust", "limits"]
+PLAIN.append("states")
 TEST_HEAP = "8M"  # MicroPython compiles the tests themselves from source; the device's own heap is measured elsewhere
 
 RUNNER = """

@@ -9,6 +9,7 @@ from protocol.errors import (
     CONFIRM,
     EXPIRED,
     INSUFFICIENT_BALANCE,
+    LOCKED,
     MISMATCH,
     NOT_PERSONALISED,
     OTHER_CURRENCY,
@@ -16,6 +17,7 @@ from protocol.errors import (
     RETIRED,
     REVOKED,
     SERVICE,
+    TOO_LONG_OFFLINE,
     UNKNOWN_OPERATOR,
     WRONG_PARTY,
     DecodeError,
@@ -414,9 +416,13 @@ def test_rule_the_reader_judges_the_card_before_money_is_asked_for():
     cases = (
         (REVOKED, {}, lambda world, terminal, card: terminal.send(apdu.PUT, revoked(world, card))),
         (EXPIRED, {"valid_until": TODAY + 1}, lambda world, terminal, card: later(world)),
+        (TOO_LONG_OFFLINE, {"days_limit": 1}, lambda world, terminal, card: later(world)),
+        (LOCKED, {}, lambda world, terminal, card: lock(card)),
     )
     for cause, changes, spoil in cases:
         for reader_pays in (False, True):
+            if reader_pays and cause == TOO_LONG_OFFLINE:
+                continue  # a matter of payers
             world, terminal, wallet = shop(**changes)
             sale(terminal, world.device("customer", balance=5_000), 5_000)
             spoil(world, terminal, wallet)
@@ -438,6 +444,41 @@ def revoked(world, card):
 
 def later(world):
     world.now += 2 * DAY_S
+
+
+def lock(card):
+    card.locked = True
+
+
+def test_rule_a_card_signs_no_request_for_a_reader_too_long_without_a_sync():
+    world = World()
+    payer, payee = world.device("payer", balance=500, days_limit=1), world.device("payee")
+    later(world)
+    before = (payer.durable(), payee.durable())
+    assert cause_of(give, payer, payee, 5) == TOO_LONG_OFFLINE
+    assert (payer.durable(), payee.durable()) == before
+    assert cause_of(sale, payee, payer, 5, PERSON) == TOO_LONG_OFFLINE
+
+
+def test_a_torn_payment_waits_for_a_locked_card():
+    """The card that may have committed is locked: the same two meet again when it is not."""
+    _, terminal, wallet = shop()
+    terminal.open(100)
+    raises(LinkLost, meet, sale_tap(terminal), wallet, Link(cut_at=3))
+    wallet.restart()
+    wallet.locked = True
+    assert cause_of(meet, sale_tap(terminal), wallet) == LOCKED
+    wallet.locked = False
+    assert meet(sale_tap(terminal), wallet).moved == PAID
+    assert (terminal.purse.balance, wallet.total()) == (100, 49_900)
+
+
+def test_a_tap_knows_what_the_card_said_of_its_lists():
+    world, terminal, wallet = shop()
+    wallet.send(apdu.PUT, world.operator.revoke(3, []).encode())
+    assert sale(terminal, wallet, 5).epochs == (3, 0)
+    terminal.open(5)
+    assert sale_tap(terminal).epochs == ()
 
 
 def test_rule_the_reader_judges_the_class_before_money_is_asked_for():

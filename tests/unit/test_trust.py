@@ -1,5 +1,6 @@
 """protocol.trust: whom a device believes, and the rules a certificate is judged by. Runs on MicroPython too."""
 
+from protocol import effects
 from protocol.errors import (
     BAD_CERTIFICATE,
     EXPIRED,
@@ -20,11 +21,10 @@ from protocol.objects import (
     SALE,
     Certificate,
     OperatorCertificate,
-    Revocations,
     device_id,
 )
-from protocol.trust import MAX_OPERATORS, Trust, check_parties, operator_entry_id
-from tests.unit.world import KINDS, NOW, TODAY, Operator, cause_of, sha256, signer, verify
+from protocol.trust import MAX_FOREIGN_LISTS, MAX_OPERATORS, Trust, check_parties, operator_entry_id
+from tests.unit.world import KINDS, NOW, TODAY, Operator, cause_of, revocations, sha256, signer, verify
 
 ROOT = signer("root")
 OWN = Operator(1, ROOT)
@@ -65,32 +65,158 @@ def test_a_certificate_outside_its_operator_s_validity_is_bad():
     assert cause_of(this.judge, outlives, (TODAY + 1_001) * DAY_S) == EXPIRED
 
 
+def take(this, listed):
+    """Install it as a device does, without a place to save it in."""
+    for effect in this.put_revocations(listed):
+        if isinstance(effect, effects.Then):
+            effect.action()
+
+
+def saved(this, listed):
+    """The settings that its installation writes, in order."""
+    return [effect.values for effect in this.put_revocations(listed) if isinstance(effect, effects.Save)]
+
+
 def test_revoked_devices_and_operators():
     this = trust()
     who = device_id(KEY, sha256)
-    this.install_revocations(OWN.revoke(1, [(who, 3)]))
+    take(this, OWN.revoke(1, [(who, 3)]))
     assert cause_of(this.judge, certificate(issue=2), NOW) == REVOKED
     this.judge(certificate(issue=3), NOW)
-    this.install_revocations(OWN.revoke(2, [(who, REVOKED_ALTOGETHER)]))
+    take(this, OWN.revoke(2, [(who, REVOKED_ALTOGETHER)]))
     assert cause_of(this.judge, certificate(issue=REVOKED_ALTOGETHER), NOW) == REVOKED
-    this.install_revocations(OWN.revoke(3, [(operator_entry_id(1), 2)]))
+    take(this, OWN.revoke(3, [(operator_entry_id(1), 2)]))
     assert cause_of(this.judge, certificate(issue=9), NOW) == REVOKED
 
 
-def test_revocations_are_of_the_own_operator_complete_and_newer():
+def test_rule_the_root_revokes_operators_and_an_operator_its_own_devices():
+    other, third = Operator(2, ROOT), Operator(3, ROOT)
+    who = device_id(KEY, sha256)
+
+    def judging(*lists):
+        this = trust()
+        for operator in (other, third):
+            this.add_operator(operator.certificate)
+        for listed in lists:
+            take(this, listed)
+        return this
+
+    def root_list(entries):
+        return revocations(ROOT, 0, 1, entries)
+
+    judging().judge(certificate(other), NOW)
+    for refusing in (
+        root_list([(operator_entry_id(2), 2)]),  # the root: the operator
+        OWN.revoke(1, [(operator_entry_id(2), 2)]),  # our operator: another operator
+        OWN.revoke(1, [(who, 2)]),  # our operator: another operator's device
+        other.revoke(1, [(who, 2)]),  # the device's operator
+    ):
+        assert cause_of(judging(refusing).judge, certificate(other), NOW) == REVOKED
+    for idle in (
+        root_list([(who, 2)]),  # the root names operators
+        other.revoke(1, [(operator_entry_id(2), 2)]),  # an operator does not revoke itself, nor another's device
+        third.revoke(1, [(who, 2)]),
+    ):
+        judging(idle).judge(certificate(other), NOW)
+    judging(third.revoke(1, [(who, 2)])).judge(certificate(), NOW)
+
+
+def test_rule_revocations_never_fall_in_epoch():
     this = trust()
-    for _ in range(2):
-        this.check_revocations(OWN.revoke(5, []))
-        this.install_revocations(OWN.revoke(5, []))
-    assert cause_of(this.check_revocations, OWN.revoke(4, [])) == STALE
-    delta = Revocations.of([], issuer=1, epoch=6, predecessor=5, predecessor_hash=b"h" * 32).sign(OWN.key.sign)
-    assert cause_of(this.check_revocations, delta) == STALE
-    other = Operator(2, ROOT)
-    this.add_operator(other.certificate)
-    assert cause_of(this.check_revocations, other.revoke(9, [])) == BAD_CERTIFICATE
-    forged = Revocations.of([], issuer=1, epoch=9, predecessor=0, predecessor_hash=bytes(32)).sign(other.key.sign)
-    assert cause_of(this.check_revocations, forged) == BAD_CERTIFICATE
+    take(this, OWN.revoke(5, []))
+    for older in (5, 4, 1):
+        assert this.put_revocations(OWN.revoke(older, [(KEY[:16], 9)])) == []
     assert this.epoch == 5
+
+
+def test_revocations_are_signed_by_the_root_or_an_operator_that_is_known():
+    this = trust()
+    other = Operator(2, ROOT)
+    assert cause_of(this.put_revocations, other.revoke(9, [])) == UNKNOWN_OPERATOR
+    this.add_operator(other.certificate)
+    take(this, other.revoke(9, []))
+    for issuer, key in ((1, other.key), (1, ROOT), (0, OWN.key), (2, OWN.key)):
+        assert cause_of(this.put_revocations, revocations(key, issuer, 10, [])) == BAD_CERTIFICATE
+    assert [this.list_of(issuer).epoch for issuer in (0, 1, 2, 3)] == [0, 0, 9, 0]
+
+
+def test_an_operator_that_is_revoked_lists_nobody_any_more():
+    """Whoever has its key could name an epoch that nothing ever follows."""
+    other, renewed = Operator(2, ROOT), Operator(2, ROOT, name="new key", issue=2)
+    this = trust()
+    this.add_operator(other.certificate)
+    take(this, revocations(ROOT, 0, 1, [(operator_entry_id(2), 2), (operator_entry_id(1), REVOKED_ALTOGETHER)]))
+    assert cause_of(this.put_revocations, other.revoke(0xFFFFFFFF, [])) == REVOKED
+    this.add_operator(renewed.certificate)
+    assert cause_of(this.put_revocations, other.revoke(0xFFFFFFFF, [])) == BAD_CERTIFICATE
+    take(this, renewed.revoke(4, []))
+    take(this, OWN.revoke(5, []))  # our own goes on with us: its customers still settle
+    assert [this.list_of(issuer).epoch for issuer in (1, 2)] == [5, 4]
+
+
+def test_nothing_is_believed_before_it_is_saved():
+    this = trust()
+    wanted = this.put_revocations(OWN.revoke(5, []))
+    assert [type(effect) for effect in wanted] == [effects.Save, effects.Then]
+    assert this.epoch == 0
+
+
+def test_the_lists_kept_are_bounded_and_those_of_root_and_own_operator_stay():
+    this = trust()
+    take(this, OWN.revoke(1, []))
+    take(this, revocations(ROOT, 0, 1, []))
+    kept: list = []
+    for number in range(2, 12):
+        other = Operator(number, ROOT)
+        this.add_operator(other.certificate)
+        listed = other.revoke(1, [])
+        written = [{"revoked %d" % number: listed.encode()}]
+        if len(kept) == MAX_FOREIGN_LISTS:
+            written.append({"revoked %d" % kept.pop(0): b""})
+        assert saved(this, listed) == written
+        take(this, listed)
+        kept.append(number)
+        assert set(this.lists) == {0, 1} | set(kept)
+        assert set(kept) <= set(this.operators)
+
+
+def test_what_a_device_has_met_outlives_power():
+    this = trust()
+    values: dict = {}
+    for number in range(2, 7):
+        other = Operator(number, ROOT)
+        this.add_operator(other.certificate)
+        for written in saved(this, other.revoke(number, [])):
+            values.update(written)
+        take(this, other.revoke(number, []))
+    assert this.operators_changed
+    values["operators"] = this.stored_operators()
+    again = trust()
+    again.restore(values.get)
+    assert set(again.operators) == {1, 2, 3, 4, 5, 6}
+    assert {issuer: again.list_of(issuer).epoch for issuer in again.lists} == {0: 0, 1: 0, 5: 5, 6: 6}
+    assert not again.operators_changed
+    values["revoked 2"] = values["revoked 5"]  # power went before the oldest was taken away
+    again.restore(values.get)
+    assert len(again.lists) == 2 + MAX_FOREIGN_LISTS
+    blank = trust()
+    blank.restore({}.get)
+    assert (set(blank.operators), set(blank.lists)) == ({1}, {0, 1})
+
+
+def test_only_what_is_new_about_operators_has_to_be_stored():
+    this = trust()
+    other = Operator(2, ROOT)
+    this.add_operator(OWN.certificate)
+    this.add_operator(Operator(1, ROOT, issue=2).certificate)  # has a setting of its own
+    assert not this.operators_changed
+    this.add_operator(other.certificate)
+    assert this.operators_changed
+    this.operators_changed = False
+    this.add_operator(other.certificate)  # a reader may send it a thousand times
+    assert not this.operators_changed
+    this.add_operator(Operator(2, ROOT, issue=2).certificate)
+    assert this.operators_changed
 
 
 def test_operators_are_certified_by_the_root():

@@ -14,13 +14,14 @@ import nacl.exceptions
 import nacl.signing
 import pytest
 
-from protocol import records
+from host_tools.crypto import sha256, verify
+from protocol import fraud, records
 from protocol.errors import DecodeError
 from tests import make_vectors, micropython
 from tests.unit.test_protocol_document import layouts
 
 FOLDER = make_vectors.FOLDER
-FILES = ("keys.json", "objects.json", "records.json", "taps.json")
+FILES = ("fraud.json", "keys.json", "objects.json", "records.json", "taps.json")
 
 
 def load(name):
@@ -141,6 +142,30 @@ def test_invalid_records_are_refused_for_their_reason(entry):
     with pytest.raises(DecodeError) as caught:
         records.decode(bytes.fromhex(entry["stored"]))
     assert caught.value.reason == entry["reason"]
+
+
+def proof_of(entry):
+    this: dict = {name: bytes.fromhex(value) for name, value in entry["proof"].items() if isinstance(value, str)}
+    for name in ("first", "second"):
+        given = entry["proof"][name]
+        bodies = tuple(bytes.fromhex(body) for body in given["bodies"])
+        this[name] = fraud.Commitment(bytes.fromhex(given["signed"]), bodies)
+    return fraud.FraudProof(**this)
+
+
+def test_fraud_proofs_prove_what_they_say_and_nothing_else():
+    root = next(bytes.fromhex(key["public"]) for key in load("keys.json")["keys"] if key["name"] == "root")
+    for entry in load("fraud.json")["proven"]:
+        found = fraud.check(proof_of(entry), root, sha256, verify)
+        assert (found.device.hex(), found.kind) == (entry["device"], entry["kind"])
+    for entry in load("fraud.json")["not_proven"]:
+        with pytest.raises(fraud.NotProven):
+            fraud.check(proof_of(entry), root, sha256, verify)
+    assert {entry["kind"] for entry in load("fraud.json")["proven"]} == {
+        fraud.TWO_HISTORIES,
+        fraud.RECEIPT_AND_VOID,
+        fraud.CUMULATIVE,
+    }
 
 
 def test_every_object_and_every_reason_has_vectors():

@@ -20,7 +20,7 @@ except ImportError:  # on the device
 
 from protocol import apdu, effects, info, limits, management, records
 from protocol.card import Card
-from protocol.errors import NOT_PERSONALISED, SERVICE, Refused
+from protocol.errors import LOCKED, MISMATCH, NOT_FOUND, NOT_PERSONALISED, SERVICE, DecodeError, Refused
 from protocol.objects import (
     DAY_S,
     MAX_LOAD_MCCS,
@@ -44,8 +44,9 @@ from protocol.party import Party
 from protocol.payee import Payee, RequestNumbers
 from protocol.payer import Payer
 from protocol.purse import Purse
+from protocol.spread import Spread
 from protocol.tap import SaleTap
-from protocol.trust import Trust
+from protocol.trust import OPERATORS, Trust
 
 TODAY = 20_000  # 4 October 2024, a Unix day
 NOW = TODAY * DAY_S + 3_600
@@ -151,12 +152,20 @@ class Operator:
         values = dict(operator=self.number, payer=payer, transfer=transfer_hash, outcome=outcome)
         return Resolution(**values).sign(self.key.sign)
 
-    def revoke(self, epoch: int, entries: list) -> Revocations:
-        this = Revocations.of(entries, issuer=self.number, epoch=epoch, predecessor=0, predecessor_hash=NO_HASH)
-        return this.sign(self.key.sign)
+    def revoke(self, epoch: int, entries: list, since: Revocations | None = None) -> Revocations:
+        return revocations(self.key, self.number, epoch, entries, since)
 
-    def order(self, device: bytes, number: int, what: int) -> Order:
-        return Order(operator=self.number, device=device, number=number, what=what, argument=0).sign(self.key.sign)
+    def order(self, device: bytes, number: int, what: int, argument: int = 0) -> Order:
+        values = dict(operator=self.number, device=device, number=number, what=what, argument=argument)
+        return Order(**values).sign(self.key.sign)
+
+
+def revocations(key: Signer, issuer: int, epoch: int, entries: list, since: Revocations | None = None) -> Revocations:
+    """A complete list, or the delta to the complete list `since`."""
+    values: dict = dict(predecessor=0, predecessor_hash=NO_HASH)
+    if since:
+        values = dict(predecessor=since.epoch, predecessor_hash=sha256(since.body()))
+    return Revocations.of(entries, issuer=issuer, epoch=epoch, **values).sign(key.sign)
 
 
 class Journal:
@@ -175,7 +184,7 @@ class Journal:
     def used_bytes(self) -> int:
         return sum([len(data) for data in self.stored])
 
-    def reserve(self, n_records: int, n_bytes: int) -> bool:
+    def reserve(self, n_records: int, n_bytes: int, promised: bool = False) -> bool:
         return self.used_bytes() + n_bytes <= self.capacity_bytes
 
     def append(self, record: bytes) -> None:
@@ -209,6 +218,8 @@ class Settings:
         self.writes = 0
 
     def update(self, values: dict) -> None:
+        alone = [name for name in values if name.startswith("revoked ")]
+        assert not alone or len(values) == 1, "a list has a file of its own: not one atomic step with others"
         self.writes += 1
         self.values.update(values)
 
@@ -227,6 +238,7 @@ class Device:
         self.journal = Journal()
         self.settings = Settings()
         self.fault = ""
+        self.locked = False  # its owner has not entered the PIN yet
         self.seed_made = False
         self.restart()
 
@@ -244,11 +256,16 @@ class Device:
         key = signer(self.name)
         purse = Purse(key.public, sha256)
         purse.replay(self.journal.records(self.journal.first_seq))
-        self.party = Party(key.public, purse, None, sha256, key.sign, verify, self._clock)
+        self.party = Party(key.public, purse, None, sha256, self._sign, verify, self._clock)
         self.payer = Payer(self.party)
-        numbers = RequestNumbers(self.settings.values.get("requests", 1), self._save_request_limit)
-        self.payee = Payee(self.party, numbers, self._find_receipt)
+        self.numbers = RequestNumbers(self.settings.values.get("requests", 1), self._save_request_limit)
+        self.payee = Payee(self.party, self.numbers, self._find_receipt)
         self.reload_trust()
+
+    def _sign(self, message: bytes) -> bytes:
+        if self.locked:
+            raise Refused(LOCKED)
+        return signer(self.name).sign(message)
 
     def _save_request_limit(self, limit: int) -> None:
         self.settings.update({"requests": limit})
@@ -271,6 +288,7 @@ class Device:
     @property
     def flags(self) -> int:
         flags = apdu.OUT_OF_SERVICE if self.fault else 0
+        flags |= apdu.LOCKED if self.locked else 0
         if self.party and self.party.trust and self.purse.certificate:
             flags |= apdu.PERSONALISED
             if self.settings.values.get(management.RETIRED):
@@ -307,9 +325,25 @@ class Device:
         if management.ROOT in values:
             own = OperatorCertificate.decode(values[management.OWN_OPERATOR])
             trust = Trust(values[management.ROOT], own, sha256, verify, verify)
-            if management.REVOKED_LIST in values:
-                trust.install_revocations(Revocations.decode(values[management.REVOKED_LIST]))
+            trust.restore(values.get)
             self.party.trust = trust
+
+    def unblock_pin(self, argument: int) -> dict:
+        """`settings.values["pin"]` is the tries left, there is none without a PIN."""
+        if not self.settings.values.get("pin"):
+            raise Refused(NOT_FOUND)
+        if argument and self.settings.values.get("pin at power-on"):
+            raise Refused(MISMATCH)
+        return {"pin": b"" if argument else b"\x05"}
+
+    def tidy(self) -> None:
+        """What is done while nobody waits."""
+        trust = self.party.trust
+        if trust and trust.operators_changed:
+            self.settings.update({OPERATORS: trust.stored_operators()})
+            trust.operators_changed = False
+        if self.numbers.low:
+            self.numbers.refill()
 
     def record(self, seq: int):
         return self.journal.record(seq)
@@ -322,7 +356,7 @@ class Device:
         return sha256(b"%s %d %d" % (self.name.encode(), self.journal.head_seq, self._randoms))[:count]
 
     def counters(self) -> bytes:
-        return info.Counters(crypto_us=0, storage_us=0, exchanges=0).body()
+        return info.Counters(crypto_us=0, storage_us=0, exchanges=0, programs=0, pages=0, erases=0).body()
 
     def notify(self, event: str, value) -> None:
         self.events.append((event, value))
@@ -465,9 +499,26 @@ def meet(tap, card: Device, link: Link | None = None):
         response = link.exchange(command, card)
         tap.meanwhile()
         tap.response(response)
-    card.card.reset()
     tap.after()
+    card.card.reset()
     return tap
+
+
+def spread(tap, card: Device, link: Link | None = None) -> Spread:
+    """What follows a tap that is decided, as `apps.collect` does it: nothing comes out of a lost link or a lie."""
+    link = link or Link()
+    this = Spread(tap._party, tap._perform, tap.card, *tap.epochs)
+    try:
+        card.select()
+        while True:
+            command = this.command()
+            if command is None:
+                break
+            this.response(link.exchange(command, card))
+    except (LinkLost, Refused, DecodeError):
+        pass
+    card.card.reset()
+    return this
 
 
 def sale_tap(terminal: Device) -> SaleTap:
