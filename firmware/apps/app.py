@@ -15,9 +15,9 @@ from apps.link import HostLink
 from drivers.errors import DriverError
 from ports.errors import UartClosed
 from protocol import card as cards
-from protocol.errors import CONFIRM, Refused
+from protocol.errors import CONFIRM, LOCKED, Refused
+from protocol.limits import needs_confirmation
 from protocol.tap import PAID
-from ui.screens import Screens
 from ui.text import type_digit
 
 _IDLE_MS = const(50)  # keys are scanned so often; everything else wakes the loop
@@ -27,6 +27,7 @@ _SEEN_MS = const(700)  # what is on the screen for less nobody has read: a key p
 
 OK = "#"
 BACK = "*"
+PIN = "D"
 
 
 class Mode:
@@ -40,9 +41,9 @@ class Mode:
 
 
 class App:
-    """`modes[0]` is what typing digits starts."""
+    """`modes[0]` is what typing digits starts. `pad` is `apps.pin.PinPad`, None on boards without digits."""
 
-    def __init__(self, device, nfc, link_uart, keypad, screen, buzzer, uarts: list, title: str, modes: list, hint: str):
+    def __init__(self, device, nfc, link_uart, keypad, screens, buzzer, uarts: list, modes: list, hint: str, pad):
         self._device = device
         self._nfc = nfc
         self._link = HostLink(link_uart, device)
@@ -52,7 +53,9 @@ class App:
         self._uarts = uarts
         self._modes = modes
         self._hint = hint
-        self._screens = Screens(screen, device, title)
+        self._screens = screens
+        self._pad = pad
+        self._then = None  # a PIN is asked for, or its menu is open; what to do when that is done
         self._mode: Mode | None = None
         self._mode_name = ""
         self._amount = 0
@@ -61,11 +64,12 @@ class App:
         self._asking = False  # what is shown is the question whether to pay
         self._radio_down_since = 0
         self._listening = False
+        self._untidy = True
 
     def run(self) -> None:
         """Until one of the lines is gone, which on a chip is never."""
         try:
-            self._screens.idle(self._hint)
+            self._go_idle()
             while not self._link.gone:
                 self.step()
         except UartClosed:
@@ -75,21 +79,39 @@ class App:
         """One turn: wait for something to happen, then handle it."""
         # Between two taps there is nothing to wait for: until the radio listens again, nobody can pay us.
         busy = self._collection or not (self._listening or self._radio_down_since)
-        self._device.port.wait(self._uarts, 0 if busy else _IDLE_MS)
+        port = self._device.port
+        since = port.ticks_ms()
+        port.wait(self._uarts, 0 if busy else _IDLE_MS)
+        quiet = port.ticks_diff(port.ticks_ms(), since) * 2 > _IDLE_MS
         if self._link.poll():
+            quiet = False
             self._after_host()
         try:
             key = self._keypad.read_key() if self._keypad else None
             while key:
+                quiet = False
                 self._press(key)
                 key = self._keypad.read_key()
-            self._radio()
+            if self._radio():
+                quiet = False
         except DriverError:
             self._radio_failed()
+        if not quiet:
+            self._untidy = True
+        elif self._untidy and not (self._mode or self._then and not self._device.locked):
+            self._tidy()
         if self._asking:
             if not self._device.payer.wanted:
                 self._go_idle()
         elif self._shown_since and self._shown_ms() > _RESULT_MS:
+            self._go_idle()
+
+    def _tidy(self) -> None:
+        """What would cost time in a tap, one thing in each quiet turn."""
+        try:
+            self._untidy = self._device.tidy()
+        except Refused:  # a write failed: out of service
+            self._untidy = False
             self._go_idle()
 
     # --- keys
@@ -100,6 +122,10 @@ class App:
                 self._cancel(self._collection)
         elif self._shown_since and self._shown_ms() < _SEEN_MS and (self._asking or key in (OK, BACK)):
             pass
+        elif self._then:
+            self._press_pad(key)
+        elif self._device.locked:
+            self._go_idle()  # away with the outcome of a tap
         elif self._asking:
             self._answer(key)
         elif self._mode:
@@ -116,7 +142,9 @@ class App:
             if key == mode.key:
                 self._begin(mode)
                 return
-        if "1" <= key <= "9":
+        if key == PIN and self._pad:
+            self._pin_menu()
+        elif "1" <= key <= "9":
             self._begin(self._modes[0])
             self._type(self._modes[0], key)
         elif self._shown_since:
@@ -132,7 +160,11 @@ class App:
         if key == BACK and not self._amount:
             self._go_idle()
         elif key == OK and self._amount:
-            self._collect(mode)
+            party = self._device.party
+            if mode.pays and needs_confirmation(party.purse, party.certificate, self._amount):
+                self._with_pin(self._amount, lambda: self._collect(mode))
+            else:
+                self._collect(mode)
         else:
             self._amount = type_digit(self._amount, key)
             self._screens.entry(mode.name, self._amount)
@@ -141,13 +173,51 @@ class App:
         payer = self._device.payer
         wanted = payer.wanted
         if key == OK and wanted:
+            self._with_pin(wanted.amount, self._approve)
+        elif key == BACK:
+            payer.decline()
+            self._go_idle()
+
+    def _approve(self) -> None:
+        payer = self._device.payer
+        wanted = payer.wanted
+        if wanted:
             payer.approve()
             self._clear()
             self._screens.confirmed(wanted.amount)
             self._show()
-        elif key == BACK:
-            payer.decline()
+        else:
             self._go_idle()
+
+    # --- the PIN
+
+    def _with_pin(self, amount: int, then) -> None:
+        """Do it once the PIN is right, if there is one."""
+        if self._pad and self._pad.is_set:
+            self._pad.ask("PAY " + self._screens.money(amount))
+            self._then = then
+        else:
+            then()
+
+    def _press_pad(self, key: str) -> None:
+        try:
+            done = self._pad.press(key)
+        except Refused:  # a write failed: out of service
+            done = False
+        if done is not None:
+            then, self._then = self._then, None
+            if done and then:
+                then()
+            elif self._asking:
+                self._answer(BACK)
+            else:
+                self._go_idle()
+
+    def _pin_menu(self) -> None:
+        """Whose first line tells how it is now."""
+        self._clear()
+        self._pad.menu()
+        self._then = self._pin_menu
 
     # --- as a reader
 
@@ -176,6 +246,7 @@ class App:
         else:
             self._screens.again(self._mode_name, collection)
             self._beep(False)
+        collection.finish()
         gc.collect()
 
     def _cancel(self, collection: Collection) -> None:
@@ -190,19 +261,22 @@ class App:
 
     # --- as a card
 
-    def _radio(self) -> None:
+    def _radio(self) -> bool:
+        """True if there was a tap."""
         if self._collection:
             self._step(self._collection)
-            return
+            return False
         if self._radio_down_since:
             if self._device.port.ticks_diff(self._device.port.ticks_ms(), self._radio_down_since) < _RADIO_RETRY_MS:
-                return
+                return False
             self._radio_down_since = 0
         if not self._listening:
             self._nfc.start_listening()
             self._listening = True
-        if self._nfc.poll():
-            self._serve()
+        if not self._nfc.poll():
+            return False
+        self._serve()
+        return True
 
     def _serve(self) -> None:
         device = self._device
@@ -215,6 +289,7 @@ class App:
             self._listening = False
             self._card.reset()
             self._show_events()
+            self._after_host()  # what a host brings by radio, a Load for example, is no event of its own
         gc.collect()
 
     def _show_events(self) -> None:
@@ -225,6 +300,8 @@ class App:
         paid = events.get(cards.CLOSED)
         credited = events.get(cards.CREDITED)
         cause = events.get(cards.VOIDED) or events.get(cards.REFUSED)
+        if cause == CONFIRM and device.locked:
+            cause = LOCKED
         asked = cause == CONFIRM and not (debited or paid or credited) and device.payer.wanted
         if events and not asked and device.payer:
             self._asking = False
@@ -266,11 +343,12 @@ class App:
             events.clear()
         elif events:
             self._show_events()
-        elif not (self._mode or self._shown_since):
-            self._screens.idle(self._hint)
+        elif not (self._mode or self._shown_since or self._then and not self._device.locked):
+            self._draw_idle()
 
     def _result(self, good: bool) -> None:
-        self._mode = None
+        self._screens.fresh = False
+        self._mode = self._then = None
         self._beep(good)
         self._show()
 
@@ -288,8 +366,18 @@ class App:
         """Nothing is typed and nothing is shown or asked any more."""
         self._shown_since = 0
         self._asking = False
-        self._mode = None
+        self._mode = self._then = None
 
     def _go_idle(self) -> None:
         self._clear()
-        self._screens.idle(self._hint)
+        if self._device.locked and self._pad:
+            self._pad.ask("LOCKED")
+            self._then = self._go_idle
+        else:
+            self._draw_idle()
+
+    def _draw_idle(self) -> None:
+        if self._then:
+            self._pad.draw()
+        else:
+            self._screens.idle(self._hint)

@@ -2,29 +2,32 @@
 
 Owns the order of starting and what happens when storage fails: a device whose journal or settings cannot be read, or
 whose write failed, is out of service. It answers questions but signs nothing until it is started again; nothing is ever
-wiped.
+wiped. Without the PIN that its owner wants at power-on the key stays sealed: it answers and signs nothing.
 """
 
 from hashlib import sha256 as _sha256
 
 from micropython import const
 
-from crypto.ed25519 import SigningKey, verify
+from crypto.ed25519 import SigningKey
+from crypto.ed25519 import verify as _verify_any
 from crypto.verifier import Verifier
 from ports.errors import PortError
 from protocol import apdu, effects, info, management, records
-from protocol.errors import NOT_PERSONALISED, SERVICE, LocalError, ProtocolError, Refused
-from protocol.objects import OperatorCertificate, Receipt, Revocations
+from protocol.errors import LOCKED, NOT_FOUND, NOT_PERSONALISED, SERVICE, LocalError, ProtocolError, Refused
+from protocol.objects import OperatorCertificate, Receipt
 from protocol.party import Party
 from protocol.payee import Payee, RequestNumbers
 from protocol.payer import Payer
 from protocol.purse import Purse
-from protocol.trust import Trust
+from protocol.trust import OPERATORS, Trust
 from storage.errors import StorageError
 from storage.journal import Journal
 from storage.settings import Settings
+from storage.vault import SALT_BYTES, UNDER_PIN, seal, unseal, wipe
 
-_SEED = "seed"
+_PUBLIC = "public"
+_VAULT = "vault"
 _REQUEST_LIMIT = "requests"
 _SEED_BYTES = const(32)
 _U32 = const(0xFFFFFFFF)
@@ -74,20 +77,22 @@ class Device:
         self.party: Party | None = None
         self.payer: Payer | None = None
         self.payee: Payee | None = None
+        self.pin = None  # apps.pin.Pin on boards with digits
+        self._key: SigningKey | None = None
+        self._numbers: RequestNumbers | None = None
         self._verifier = Verifier()
         self._crypto_us = 0
         self._storage_us = 0
         try:
-            self._settings = Settings(port.data_path("settings"))
-            self._journal = Journal(port.open_flash(flash_spec))
-            seed = self._settings.get(_SEED)
-            if seed:
-                self._use_key(seed)
-            if not self._journal.head_seq and self._settings.get(management.PERSONALISED):
-                raise LocalError("journal was wiped")  # it lives and dies with its key
-            if self._journal.head_seq and not seed:
-                raise LocalError("journal without its key")
-            self._finish_what_was_cut()
+            self.settings = Settings(port.data_path("settings"))
+            public = self.settings.get(_PUBLIC)
+            self._flash = port.open_flash(flash_spec)
+            if public:
+                self._start(public)
+            else:
+                self._journal = Journal(self._flash)
+                if self._journal.head_seq:
+                    raise LocalError("journal without its key")
         except (StorageError, ProtocolError, PortError, OSError) as error:
             self._fail(error)
 
@@ -95,10 +100,10 @@ class Device:
 
     @property
     def flags(self) -> int:
-        flags = apdu.OUT_OF_SERVICE if self.fault else 0
+        flags = apdu.OUT_OF_SERVICE if self.fault else apdu.LOCKED if self.locked else 0
         if self.party and self.party.trust and self.party.purse.certificate:
             flags |= apdu.PERSONALISED
-            if self._settings.get(management.RETIRED):
+            if self.settings.get(management.RETIRED):
                 flags |= apdu.RETIRED
             if self.payee and self.payee.busy:
                 flags |= apdu.BUSY
@@ -110,14 +115,19 @@ class Device:
 
     @property
     def order_number(self) -> int:
-        return int.from_bytes(self._settings.get(management.ORDER_NUMBER) or b"", "big") if not self.fault else 0
+        return int.from_bytes(self.settings.get(management.ORDER_NUMBER) or b"", "big") if not self.fault else 0
+
+    @property
+    def locked(self) -> bool:
+        """The PIN that opens the key has not been entered since power came."""
+        return self.party is not None and self._key is None and not self.fault
 
     def perform(self, wanted: list) -> bytes:
         """Do what a state machine asked for. After a failed write the device is out of service until it restarts."""
         purse = self._started_party().purse
         started = self.port.ticks_us()
         try:
-            answer = self._guarded(effects.perform, wanted, self._journal, self._settings, purse)
+            answer = self._guarded(effects.perform, wanted, self._journal, self.settings, purse)
         finally:
             self._storage_us += self.port.ticks_diff(self.port.ticks_us(), started)
         if purse.acknowledgement:
@@ -127,21 +137,44 @@ class Device:
     def generate_key(self) -> bytes:
         """The key's public half; makes the key if there is none. Can be asked for at any time, certificate or not."""
         if self.party is None:
-            seed = self.port.key_bytes(_SEED_BYTES)
-            self._guarded(self._settings.update, {_SEED: seed})
-            self._guarded(self._use_key, seed)
+            self._guarded(self._make_key)
         return self._started_party().public_key
+
+    def unlock(self, stretched: bytes) -> None:
+        """Open the key with what the right PIN gives."""
+        self._guarded(self._open_key, stretched)
+
+    def unblock_pin(self, argument: int) -> dict:
+        """The settings with which the operator's order to unblock the PIN takes effect. Raises `Refused`."""
+        if not self.pin:
+            raise Refused(NOT_FOUND)
+        return self.pin.unblock(argument)
+
+    def tidy(self) -> bool:
+        """Do one thing that would cost time in a tap: reserve numbers, keep operators that were met, erase a sector.
+
+        True while there is more to be done. Raises `Refused(SERVICE)` if it fails.
+        """
+        if self.fault or self.party is None:
+            return False
+        trust = self.party.trust
+        if trust and trust.operators_changed:
+            self.perform([effects.Save(**{OPERATORS: trust.stored_operators()})])
+            trust.operators_changed = False
+        elif trust and self._numbers and self._numbers.low:
+            self._numbers.refill()
+        else:
+            return self._guarded(self._journal.tidy)
+        return True
 
     def reload_trust(self) -> None:
         """Believe what the settings say, after personalisation."""
-        root = self._settings.get(management.ROOT)
-        own = self._settings.get(management.OWN_OPERATOR)
+        root = self.settings.get(management.ROOT)
+        own = self.settings.get(management.OWN_OPERATOR)
         if root and own:
             trust = Trust(root, OperatorCertificate.decode(own), sha256, self._verify, self._verify_operator)
-            listed = self._settings.get(management.REVOKED_LIST)
-            if listed:
-                trust.install_revocations(Revocations.decode(listed))
             self._started_party().trust = trust
+            trust.restore(self.settings.get)
 
     def record(self, seq: int) -> bytes | None:
         if not self._journal.first_seq <= seq <= self._journal.head_seq:
@@ -158,7 +191,12 @@ class Device:
 
     def counters(self) -> bytes:
         return info.Counters(
-            crypto_us=self._crypto_us & _U32, storage_us=self._storage_us & _U32, exchanges=self.exchanges & _U32
+            crypto_us=self._crypto_us & _U32,
+            storage_us=self._storage_us & _U32,
+            exchanges=self.exchanges & _U32,
+            programs=self._flash.program_count,
+            pages=self._flash.page_count,
+            erases=self._flash.erase_count,
         ).body()
 
     def notify(self, event: str, value) -> None:
@@ -173,31 +211,54 @@ class Device:
             raise Refused(NOT_PERSONALISED)
         return self.party
 
-    def _use_key(self, seed: bytes) -> None:
-        key = SigningKey(seed)
-        public = key.public
+    def _start(self, public: bytes) -> None:
         purse = Purse(public, sha256)
-        purse.replay(self._journal.records(self._journal.first_seq))
-        if purse.acknowledgement:
-            self.clock.hear(purse.acknowledgement.time)
-
-        def sign(message: bytes) -> bytes:
-            return self._sign(key, message)
-
-        self.party = Party(public, purse, None, sha256, sign, self._verify, self.clock.now, self._alive)
-        limit = int.from_bytes(self._settings.get(_REQUEST_LIMIT) or b"\x00\x00\x00\x01", "big")
-        self.payer = Payer(self.party)
-        self.payee = Payee(self.party, RequestNumbers(limit, self._save_request_limit), self._find_receipt)
-        self.reload_trust()
-
-    def _finish_what_was_cut(self) -> None:
-        """The last steps of a personalisation and of an installation, if power went before them."""
-        purse = self.party.purse if self.party else None
-        if purse and purse.certificate:
-            if not self._settings.get(management.PERSONALISED):
-                self._settings.update({management.PERSONALISED: b"\x01"})
+        self._journal = Journal(self._flash, purse.take, False)
+        purse.check_replayed()
+        personalised = self.settings.get(management.PERSONALISED)
+        if personalised and not self._journal.head_seq:
+            raise LocalError("journal was wiped")  # it lives and dies with its key
+        self._use_purse(public, purse)
+        if not self._sealed().startswith(UNDER_PIN):
+            self._open_key(b"")
+        if purse.certificate:
+            # The last steps of a personalisation and of an installation, if power went before them
+            if not personalised:
+                self.settings.update({management.PERSONALISED: b"\x01"})
             if self._journal.first_seq <= purse.base_seq:
                 self._journal.drop_below(purse.base_seq + 1)
+
+    def _make_key(self) -> None:
+        seed = bytearray(self.port.key_bytes(_SEED_BYTES))
+        try:
+            key = SigningKey(seed)
+            sealed = seal(self.port.device_secret(True), b"", self.port.random_bytes(SALT_BYTES), key.public, seed)
+        finally:
+            wipe(seed)
+        self.settings.update({_PUBLIC: key.public, _VAULT: sealed})
+        self._key = key
+        self._use_purse(key.public, Purse(key.public, sha256))
+
+    def _open_key(self, stretched: bytes) -> None:
+        public = self._started_party().public_key
+        seed = unseal(self.port.device_secret(False), stretched, public, self._sealed())
+        try:
+            self._key = SigningKey(seed)
+        finally:
+            wipe(seed)
+
+    def _sealed(self) -> bytes:
+        return self.settings.get(_VAULT) or b""
+
+    def _use_purse(self, public: bytes, purse: Purse) -> None:
+        if purse.acknowledgement:
+            self.clock.hear(purse.acknowledgement.time)
+        self.party = Party(public, purse, None, sha256, self._sign, self._verify, self.clock.now, self._alive)
+        limit = int.from_bytes(self.settings.get(_REQUEST_LIMIT) or b"\x00\x00\x00\x01", "big")
+        self._numbers = RequestNumbers(limit, self._save_request_limit)
+        self.payer = Payer(self.party)
+        self.payee = Payee(self.party, self._numbers, self._find_receipt)
+        self.reload_trust()
 
     def _guarded(self, action, *arguments):
         """What touches storage. Refusals pass; after anything else nobody knows what is stored: out of service."""
@@ -220,13 +281,15 @@ class Device:
                 return records.decode(stored).receipt
         return None
 
-    def _sign(self, key: SigningKey, message: bytes) -> bytes:
+    def _sign(self, message: bytes) -> bytes:
         if self.fault:
             raise Refused(SERVICE)
-        return self._timed(key.sign, message)
+        if self._key is None:
+            raise Refused(LOCKED)
+        return self._timed(self._key.sign, message)
 
     def _verify(self, public: bytes, message: bytes, signature: bytes) -> bool:
-        return self._timed(verify, public, message, signature)
+        return self._timed(_verify_any, public, message, signature)
 
     def _verify_operator(self, public: bytes, message: bytes, signature: bytes) -> bool:
         return self._timed(self._verifier.verify_operator, public, message, signature)

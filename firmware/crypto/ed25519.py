@@ -38,7 +38,7 @@ _clean = bytes(64)
 _clean_half = bytes(32)
 
 
-def _check(name: str, value: bytes, length: int) -> None:
+def _check(name: str, value: bytes | bytearray, length: int) -> None:
     if len(value) != length:
         raise ValueError("%s must have %d bytes" % (name, length))
 
@@ -57,7 +57,7 @@ def _hash_to_scalar(*parts: bytes | bytearray | memoryview) -> bytearray:
 class SigningKey:
     """A key pair from a 32-byte seed, with what every signature needs computed once. As secret as the seed."""
 
-    def __init__(self, seed: bytes) -> None:
+    def __init__(self, seed: bytes | bytearray) -> None:
         _check("seed", seed, KEY_BYTES)
         self._scalar = bytearray(32)
         try:

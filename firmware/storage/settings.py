@@ -7,7 +7,9 @@ file never brings an older value back (a request number given out twice would co
     file    magic "JZS1" | generation u32 | entries | CRC-32 of all before
     entry   name length u8 | name | value length u16 | value
 
-Big-endian. Files can be read by whoever holds the flash chip: this is a store, not a vault.
+Big-endian. A list of revocations fills a file alone: a name that begins with "revoked " has a pair of files of its own,
+which is read when it is asked for and not kept in memory. Files can be read by whoever holds the flash chip: this is a
+store, not a vault (`vault`).
 """
 
 import os
@@ -22,8 +24,9 @@ _MAGIC = b"JZS1"
 _HEADER_BYTES = const(8)
 _CRC_BYTES = const(4)
 _ENOENT = const(2)
+_ALONE = "revoked "  # and an issuer's number: in `<prefix>-<number>.a` and `.b`
 NAME_MAX_BYTES = 24
-VALUE_MAX_BYTES = 2304  # a full list of revocations is the longest: 2,110
+VALUE_MAX_BYTES = 3400  # the longest are revocations: a complete list of 2,110 and its newest delta
 FILE_MAX_BYTES = 4096  # one flash block, and read into memory at once
 
 
@@ -70,44 +73,31 @@ def _write(path: str, data: bytes) -> None:
         os.sync()
 
 
-class Settings:
-    """The values under `path_prefix` (a path without the endings). Opening mends a copy that a power cut left behind.
+class _Pair:
+    """The two files under `prefix`. Opening mends a copy that a power cut left behind.
 
-    No file at all is a new device, and so is a single damaged file without its twin: the very first change was cut.
-    Raises SettingsCorrupt if both copies are there and damaged.
+    No file at all is empty, and so is a single damaged file without its twin: the very first change was cut.
     """
 
-    def __init__(self, path_prefix: str) -> None:
-        self._paths = (path_prefix + ".a", path_prefix + ".b")
+    def __init__(self, prefix: str) -> None:
+        self._paths = (prefix + ".a", prefix + ".b")
         contents = [_read(path) for path in self._paths]
         copies = [_decode(data) if data is not None else None for data in contents]
         if not copies[0] and not copies[1] and None not in contents:
             raise SettingsCorrupt("both copies of the settings are damaged: service needed")
         self._generation = 0
-        self._values: dict[str, bytes] = {}
+        self.values: dict[str, bytes] = {}
         for copy in copies:
             if copy and copy[0] > self._generation:
-                self._generation, self._values = copy
+                self._generation, self.values = copy
         if self._generation:
-            whole = _encode(self._generation, self._values)
+            whole = _encode(self._generation, self.values)
             for path, data in zip(self._paths, contents):
                 if data != whole:
                     _write(path, whole)
 
-    def get(self, name: str) -> bytes | None:
-        """The value, None if it has never been set."""
-        return self._values.get(name)
-
-    def put(self, **values: bytes | None) -> None:
-        """`update` with the names as keywords."""
-        self.update(values)
-
     def update(self, changes: dict[str, bytes | None]) -> None:
-        """Sets all of `changes` (None removes) in one atomic step, durable on return.
-
-        Raises ValueError, with nothing changed, if a name, a value or all together are too long.
-        """
-        values = dict(self._values)
+        values = dict(self.values)
         for name, value in changes.items():
             if not 0 < len(name.encode()) <= NAME_MAX_BYTES:
                 raise ValueError("name of a setting is empty or too long")
@@ -123,4 +113,42 @@ class Settings:
         for path in self._paths:
             _write(path, data)
         self._generation += 1
-        self._values = values
+        self.values = values
+
+
+class Settings:
+    """The values under `path_prefix` (a path without the endings).
+
+    Opening and reading raise SettingsCorrupt if both copies are there and damaged.
+    """
+
+    def __init__(self, path_prefix: str) -> None:
+        self._prefix = path_prefix
+        self._main = _Pair(path_prefix)
+
+    def get(self, name: str) -> bytes | None:
+        """The value, None if it has never been set."""
+        return self._pair(name).values.get(name)
+
+    def put(self, **values: bytes | None) -> None:
+        """`update` with the names as keywords."""
+        self.update(values)
+
+    def update(self, changes: dict[str, bytes | None]) -> None:
+        """Sets all of `changes` (None removes) in one atomic step, durable on return.
+
+        Raises ValueError, with nothing changed, if a name, a value or all together are too long, or if the names do
+        not live in one pair of files.
+        """
+        if len({self._prefix_of(name) for name in changes}) > 1:
+            raise ValueError("these settings do not change in one step")
+        for name in changes:
+            self._pair(name).update(changes)
+            return
+
+    def _prefix_of(self, name: str) -> str:
+        return self._prefix + (name[len(_ALONE) - 1 :].replace(" ", "-") if name.startswith(_ALONE) else "")
+
+    def _pair(self, name: str) -> _Pair:
+        prefix = self._prefix_of(name)
+        return self._main if prefix == self._prefix else _Pair(prefix)

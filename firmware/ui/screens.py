@@ -17,13 +17,17 @@ class Screens:
         self._screen = screen
         self._device = device
         self._title = title
+        self.fresh = True  # nothing has happened since the start
 
     def money(self, amount: int) -> str:
         trust = self._device.party.trust if self._device.party else None
         return format_amount(amount, trust.own.exponent if trust else 2)
 
     def idle(self, hint: str) -> None:
-        """Balance, what is in doubt shown apart, and what can be done."""
+        """Balance, what is in doubt shown apart, and what can be done.
+
+        From the start to the first outcome, how the last payment ended: power may have gone before anybody saw that.
+        """
         device = self._device
         if device.fault:
             self._screen.show_outcome(False, "SERVICE", "", ["Money is safe.", "Take me to", "your bank."])
@@ -31,8 +35,10 @@ class Screens:
             self._screen.show([self._title, "", "Not set up yet", "", "Connect to the", "bank's host"])
         else:
             purse = device.party.purse
-            doubt = "in doubt " + self.money(purse.in_doubt_sum) if purse.in_doubt else ""
-            self._screen.show_amount(self._title, self.money(purse.balance), [doubt, hint])
+            line = "last " + self.money(purse.last_amount) if self.fresh and purse.last_amount else ""
+            if purse.in_doubt:
+                line = "in doubt " + self.money(purse.in_doubt_sum)
+            self._screen.show_amount(self._title, self.money(purse.balance), [line, hint])
 
     def entry(self, what: str, amount: int) -> None:
         self._screen.show_amount(what, self.money(amount), ["# = OK", "* = back"])
@@ -90,3 +96,22 @@ class Screens:
     def returned(self, amount: int) -> None:
         """A payment was voided: the money is back."""
         self._screen.show_outcome(False, "NOT PAID", self.money(amount), ["money is back"])
+
+
+def show_pin(screen, title: str, count: int, tries: int | None, note: str) -> None:
+    """`count` digits typed, as stars; `tries` left of the present PIN, None while a new one is typed."""
+    if tries == 0:
+        screen.show_outcome(False, "PIN BLOCKED", "", ["Money is safe.", "See your bank."])
+        return
+    left = "" if tries is None else "1 try left" if tries == 1 else "%d tries left" % tries
+    screen.show([title, "", "*" * count, note, left, "# = OK  * = back"])
+
+
+def show_pin_menu(screen, at_power_on: bool | None) -> None:
+    """`at_power_on` is None without a PIN."""
+    if at_power_on is None:
+        lines = ["PIN: none", "1 set"]
+    else:
+        asked = ["PIN: + power-on", "3 not at power-on"] if at_power_on else ["PIN: payments", "3 ask at power-on"]
+        lines = [asked[0], "1 change", "2 remove", asked[1]]
+    screen.show(lines + ["* = back"])

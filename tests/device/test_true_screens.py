@@ -153,3 +153,18 @@ def test_a_device_whose_storage_fails_says_that_it_does_not_know(table: Table, w
     table.tap(terminal, wallet, "RECEIVED\n1.00", "PAID\n1.00")
     info = table.info(wallet)
     assert (info.in_doubt, table.info(terminal).balance + info.balance) == (0, FUNDS)
+
+
+def test_after_a_start_a_person_sees_how_the_last_payment_ended(table: Table, wallet: SimulatedDevice) -> None:
+    """Power may have gone between the commit and the screen: whoever believes a payment lost would pay twice."""
+    shop = table.terminal("shop")
+    table.hands.ask(shop, "1850#")
+    table.tap(shop, wallet, "RECEIVED", "PAID")
+    for device, shown in ((wallet, "last -18.50"), (shop, "last 18.50")):
+        device.stop()
+        device.start()
+        device.panel.wait_for(shown)
+    table.hands.ask(shop, "200#")
+    table.tap(shop, wallet, "RECEIVED", "PAID")
+    wallet.panel.press(ANY_KEY)
+    wallet.panel.wait_for(f"\n{(FUNDS - 20_50) / 100:.2f}\n\n")
