@@ -1,22 +1,53 @@
-"""What happens when nobody comes: pending money is not left pending for ever."""
+"""What happens when nobody comes: nothing is left pending, unfunded or in a lost device for ever.
 
-from sqlalchemy import Connection, select
+Each deadline is GRACE_DAYS after the last Certificate of the device it is about expired: nobody accepts its payments
+any more, and all that it did before had time to surface. What comes later still counts, and is put right.
+"""
 
-from host_tools.ledger import registry, transfers
-from host_tools.ledger.schema import devices
+from typing import NamedTuple
+
+from sqlalchemy import Connection, select, update
+
+from host_tools.ledger import lost, transfers
+from host_tools.ledger.guarantee import UNFUNDED, cover
+from host_tools.ledger.schema import accounts, devices
 from protocol.limits import GRACE_DAYS
 from protocol.objects import DAY_S
 
 
-def book_overdue(connection: Connection, now: int) -> int:
-    """Book what is pending to payees whose last Certificate expired GRACE_DAYS ago. Returns how many Transfers.
+class Overdue(NamedTuple):
+    """How many were booked: pending Transfers, purses that lack their funding, lost devices."""
 
-    To the payee, not back to the payer: a payee that was destroyed has most likely handed out the goods. Its Void or
-    watermark, should one still come, moves the money from there to the payer.
+    transfers: int
+    unfunded: int
+    paid_back: int
+
+
+def book_overdue(connection: Connection, now: int) -> Overdue:
+    """Book what is past its deadline.
+
+    Pending money goes to the payee, not back to the payer: a payee that was destroyed has most likely handed out the
+    goods. Its Void or watermark, should one still come, moves the money from there to the payer.
     """
-    booked = 0
-    for device in connection.execute(select(devices)).all():
-        last = registry.certificate_of(connection, device.id, device.issue)
-        if last is not None and now // DAY_S > last[0].valid_until + GRACE_DAYS:
-            booked += transfers.default_overdue(connection, device.id, now)
-    return booked
+    today = now // DAY_S
+    booked = transfers.default_overdue(connection, today, now)
+    return Overdue(booked, _freeze_unfunded(connection, today, now), lost.pay_back(connection, now))
+
+
+def _freeze_unfunded(connection: Connection, today: int, now: int) -> int:
+    """Purses that are negative though their funding had all the time to arrive: frozen until it does."""
+    overdrawn = (
+        select(devices.c.id)
+        .join(accounts, devices.c.purse == accounts.c.id)
+        .where(
+            accounts.c.balance < 0,
+            devices.c.frozen.is_(None),
+            devices.c.lost_at.is_(None),
+            devices.c.valid_until + GRACE_DAYS < today,
+        )
+    )
+    found = connection.execute(overdrawn).scalars().all()
+    for who in found:
+        connection.execute(update(devices).where(devices.c.id == who).values(frozen=UNFUNDED))
+        cover(connection, who, now)
+    return len(found)

@@ -10,6 +10,7 @@ class LedgerError(Exception):
 
     def __init__(self, what: str, advice: str):
         super().__init__(f"{what}. No money moved. {advice}.")
+        self.what, self.advice = what, advice
 
 
 class LedgerMissing(LedgerError):
@@ -65,15 +66,31 @@ class UnknownNonce(LedgerError):
 
 
 class DeviceFrozen(LedgerError):
-    """The device signed two histories or went back in time: nothing is signed for it any more."""
+    """The device is frozen, for fraud or because its funding never came: nothing is signed for it any more."""
 
 
 class DeviceRevoked(LedgerError):
     """The device's operator has revoked it: it gets no Certificates and Loads, and cannot redeem."""
 
 
-class Disputed(LedgerError):
-    """The device holds money of a frozen payer, and more than any honest device holds."""
+class NotRedeemable(LedgerError):
+    """Money that is in the purse and does not leave it for the account now; `free` minor units of it do."""
+
+    def __init__(self, what: str, advice: str, free: int):
+        super().__init__(what, advice)
+        self.free = free
+
+
+class Disputed(NotRedeemable):
+    """The device took more of frozen payers' money than any honest device can."""
+
+
+class HeldBack(NotRedeemable):
+    """A new terminal's takings that the payers have not confirmed yet: they are redeemed later."""
+
+
+class NotProven(LedgerError):
+    """What was brought as a fraud proof proves no fraud under this ledger's root key."""
 
 
 class UnknownRequest(LedgerError):

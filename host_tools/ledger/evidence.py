@@ -4,15 +4,26 @@ Every object that a device signs and that names a journal position commits it: a
 record and the one before, a Statement to its head and every record that hashes into it. Two hashes at one position
 prove two histories, whoever brought them. Only signed objects and what hashes into them are ever told to this module,
 so a carrier can accuse nobody.
+
+A device is frozen for exactly what `protocol.fraud` can prove to anybody, and for going back behind what this ledger
+has seen, which only a ledger can know. `proofs.py` makes the proofs.
 """
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, func, or_, select, update
 
 from host_tools.crypto import sha256
+from host_tools.ledger.guarantee import UNFUNDED, cover
 from host_tools.ledger.schema import dead_letters, devices, evidence, positions
 
 MAX_REASON = 200
 OUTSIDE_CHAIN = "posted, not part of the held chain"  # a dead letter's reason
+
+# evidence.kind
+TWO_HISTORIES = "two histories"
+RECEIPT_AND_VOID = "receipt and void"
+CUMULATIVE = "cumulative falls"
+ROLLED_BACK = "rolled back"
+SUBMITTED = "submitted"
 
 
 def commit_to(
@@ -27,7 +38,8 @@ def commit_to(
             continue
         connection.execute(positions.insert().values(device=device, seq=position, hash=hash_there, proof=proof))
         if there:
-            freeze(connection, device, f"two histories at record {position}", there[0].proof, proof, now)
+            what = f"two histories at record {position}"
+            freeze(connection, device, TWO_HISTORIES, what, there[0].proof, proof, now)
 
 
 def seen_seq(connection: Connection, device: bytes) -> int:
@@ -36,28 +48,28 @@ def seen_seq(connection: Connection, device: bytes) -> int:
 
 
 def freeze_rolled_back(connection: Connection, device: bytes, seq: int, seen: int, statement: bytes, now: int) -> None:
-    """The Statement's head is `seq`, though the device had committed to `seen` before its nonce was given out."""
+    """The Statement's head is `seq`, though the device had committed to `seen` before its nonce was given out.
+
+    When the nonce was given out is the ledger's word, so this proves nothing to anybody else.
+    """
     shown = select(positions.c.proof).where(positions.c.device == device, positions.c.seq == seen)
     proof = connection.execute(shown).scalars().first() or b""
-    freeze(connection, device, f"rolled back to record {seq} after record {seen}", proof, statement, now)
+    what = f"rolled back to record {seq} after record {seen} (known to this ledger; no proof for others)"
+    freeze(connection, device, ROLLED_BACK, what, proof, statement, now)
 
 
-def freeze(connection: Connection, device: bytes, what: str, first: bytes, second: bytes, now: int) -> None:
+def freeze(connection: Connection, device: bytes, kind: str, what: str, first: bytes, second: bytes, now: int) -> None:
     """Keep the two objects and sign nothing for the device any more. The first reason stays.
 
-    The same proof is kept once.
+    The same two objects are kept once, whoever brought them and whichever came first.
     """
-    same = (
-        evidence.c.device == device,
-        evidence.c.what == what,
-        evidence.c.first == first,
-        evidence.c.second == second,
-    )
-    if connection.execute(select(evidence.c.id).where(*same)).first() is None:
-        connection.execute(evidence.insert().values(device=device, what=what, first=first, second=second, at=now))
-    connection.execute(
-        update(devices).where(devices.c.id == device, devices.c.frozen.is_(None)).values(frozen=what[:MAX_REASON])
-    )
+    digest = sha256(device + b"".join(sorted((sha256(first), sha256(second)))))
+    if connection.execute(select(evidence.c.id).where(evidence.c.digest == digest)).first() is None:
+        values = {"device": device, "kind": kind, "what": what[:MAX_REASON], "first": first, "second": second}
+        connection.execute(evidence.insert().values(digest=digest, at=now, **values))
+    good = or_(devices.c.frozen.is_(None), devices.c.frozen == UNFUNDED)
+    connection.execute(update(devices).where(devices.c.id == device, good).values(frozen=what[:MAX_REASON]))
+    cover(connection, device, now)
 
 
 def dead_letter(connection: Connection, device: bytes, record: bytes, digest: bytes, reason: str, now: int) -> None:

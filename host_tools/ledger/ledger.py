@@ -13,11 +13,35 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import OperationalError
 
 from host_tools.crypto import Signer
-from host_tools.ledger import books, deadlines, loads, redeem, registry, reports, revocation, schema, settlement
+from host_tools.ledger import (
+    books,
+    deadlines,
+    loads,
+    lost,
+    orders,
+    proofs,
+    redeem,
+    registry,
+    reports,
+    revocation,
+    schema,
+    settlement,
+)
+from host_tools.ledger.deadlines import Overdue
 from host_tools.ledger.errors import BooksBroken, LedgerUnavailable
 from host_tools.ledger.settlement import Settlement
 from protocol.errors import DecodeError
-from protocol.objects import NONCE_BYTES, Acknowledgement, Certificate, Load, OperatorCertificate, Request, Revocations
+from protocol.fraud import FraudProof
+from protocol.objects import (
+    NONCE_BYTES,
+    Acknowledgement,
+    Certificate,
+    Load,
+    OperatorCertificate,
+    Order,
+    Request,
+    Revocations,
+)
 
 
 class Ledger:
@@ -108,7 +132,22 @@ class Ledger:
         `kind` as in Certificate.
         """
         with self._transaction() as connection:
-            return registry.register(connection, signer, operator, public_key, kind, mcc, account, name, now)
+            pair = registry.register(connection, signer, operator, public_key, kind, mcc, account, name, now)
+            revocation.publish_blocked(connection, signer, operator, now)
+            return pair
+
+    def set_limits(self, device: bytes, changes: dict[str, int]) -> dict[str, int]:
+        """Change some of a device's limits (names of `limits.LIMIT_FIELDS`) from its next Certificate on.
+
+        Returns all of its limits.
+        """
+        with self._transaction() as connection:
+            return registry.set_limits(connection, device, changes)
+
+    def order(self, signer: Signer, device: bytes, what: int, argument: int, now: int) -> Order:
+        """Sign the device's next Order, for a host to carry to it."""
+        with self._transaction() as connection:
+            return orders.sign(connection, signer, device, what, argument, now)
 
     def revoke(self, signer: Signer, operator: int, device: bytes, now: int) -> Revocations:
         """Put a device (of any operator) on the operator's revocation list; devices get it with their next sync.
@@ -119,12 +158,44 @@ class Ledger:
             registry.signing_operator(connection, signer, operator, now)
             return revocation.revoke(connection, signer, operator, registry.device(connection, device), now)
 
+    def revoke_operator(self, root_signer: Signer, operator: int, now: int) -> Revocations:
+        """Put an operator on the root's list. Its devices still settle, but get no Certificates and Loads any more."""
+        with self._transaction() as connection:
+            registry.check_root(connection, root_signer)
+            registry.operator_certificate(connection, operator)
+            return revocation.revoke_operator(connection, root_signer, operator, now)
+
+    def operator_revoked(self, operator: int) -> bool:
+        """Whether the operator is on the root's list. Raises `UnknownOperator`."""
+        with self._reading() as connection:
+            registry.operator_certificate(connection, operator)
+            return revocation.operator_revoked(connection, operator)
+
+    def report_lost(self, signer: Signer, device: bytes, now: int) -> int:
+        """Block a lost or broken device for good. Returns the Unix day from which `book_overdue` pays it back."""
+        with self._transaction() as connection:
+            return lost.report(connection, signer, device, now)
+
+    # Fraud
+
+    def fraud_proofs(self, device: bytes | None = None) -> list[FraudProof]:
+        """What proves to anybody that this device, or any, has cheated (`proofs.against`)."""
+        with self._reading() as connection:
+            return proofs.against(connection, device)
+
+    def submit_fraud_proof(self, proof: FraudProof, now: int) -> bytes:
+        """Freeze the device that a proof from elsewhere convicts. Returns its id. Raises `NotProven`."""
+        with self._transaction() as connection:
+            return proofs.submit(connection, proof, now)
+
     # Money into and out of devices
 
     def order_load(self, signer: Signer, device: bytes, amount: int, now: int) -> Load:
         """Take an amount from the device's account and sign a Load; the next sync carries it to the device."""
         with self._transaction() as connection:
-            return loads.order(connection, signer, device, amount, now)
+            load = loads.order(connection, signer, device, amount, now)
+            revocation.publish_blocked(connection, signer, load.operator, now)
+            return load
 
     def cancel_load(self, device: bytes, number: int) -> None:
         """Stop offering this load and lower ones.
@@ -158,8 +229,8 @@ class Ledger:
         with self._transaction() as connection:
             return settlement.settle(connection, signer, statement, records, now)
 
-    def book_overdue(self, now: int) -> int:
-        """Book pending Transfers to payees that never came back to the payees' accounts. Returns how many."""
+    def book_overdue(self, now: int) -> Overdue:
+        """Book what is past its deadline: pending Transfers, unfunded purses, lost devices. Returns how many."""
         with self._transaction() as connection:
             return deadlines.book_overdue(connection, now)
 
@@ -175,15 +246,16 @@ class Ledger:
         with self._reading() as connection:
             return reports.reconciliation(connection)
 
-    def devices(self) -> list[dict]:
+    def devices(self, now: int = 0) -> list[dict]:
+        """Every device (`reports.device_list`); without `now` no time has passed that would free what is held."""
         with self._reading() as connection:
-            return reports.device_list(connection)
+            return reports.device_list(connection, None, now)
 
-    def device(self, device: bytes) -> dict:
-        """Raises `UnknownDevice`."""
+    def device(self, device: bytes, now: int = 0) -> dict:
+        """One of `devices`. Raises `UnknownDevice`."""
         with self._reading() as connection:
             registry.device(connection, device)
-            return next(row for row in reports.device_list(connection) if row["id"] == device.hex())
+            return reports.device_list(connection, device, now)[0]
 
     def transfers(self, device: bytes) -> list[dict]:
         with self._reading() as connection:

@@ -2,7 +2,8 @@
 
 It lies in `loads in transit` from the order until the device's journal shows the load, or until a complete journal
 lacks it although its load floor has passed the number: only then can it never be accepted, and only then it goes
-back. Expiry proves nothing.
+back. Expiry proves nothing. Where a lost device is paid back, what is in transit is taken for accepted: it goes the way
+of the purse, and moves nothing more when the journal shows it after all.
 """
 
 from sqlalchemy import Connection, Row, func, select, update
@@ -10,12 +11,14 @@ from sqlalchemy import Connection, Row, func, select, update
 from host_tools.crypto import Signer, sha256
 from host_tools.ledger import books, registry
 from host_tools.ledger.errors import DeviceFrozen, DeviceRevoked, InvalidInput, UnknownLoad
+from host_tools.ledger.guarantee import cover, fraudulent
 from host_tools.ledger.schema import devices, loads
 from protocol.objects import MAX_LOAD_MCCS, NO_ID, Load
 
 OUTSTANDING = "outstanding"
 LOADED = "loaded"
 RETURNED = "returned"
+PAID_BACK = "paid back"  # with the purse of a lost device, whose journal has not shown it
 
 MAX_OUTSTANDING = 16  # one sync carries them all; more means that nobody collects them
 
@@ -27,7 +30,8 @@ def order(connection: Connection, signer: Signer, device: bytes, amount: int, no
     """
     row = registry.device(connection, device)
     registry.signing_operator(connection, signer, row.operator, now)
-    if row.frozen:
+    registry.check_operator_good(connection, row.operator)
+    if fraudulent(row):
         raise DeviceFrozen(f"Device {row.name} is frozen: {row.frozen}", "Register a new device for its owner")
     if row.revoked:
         raise DeviceRevoked(f"Device {row.name} is revoked", "Register a new device for its owner")
@@ -93,9 +97,22 @@ def take(connection: Connection, device: Row, load: Load, now: int) -> str | Non
     if known.state == RETURNED:
         return "this load went back to the account: the journal had lacked it"
     if known.state == OUTSTANDING:
-        books.move(connection, _transit(connection, device), device.purse, known.amount, "loaded", digest, now)
+        _arrive(connection, device, known, LOADED, now)
+        cover(connection, device.id, now)
+    elif known.state == PAID_BACK:
         connection.execute(update(loads).where(loads.c.hash == digest).values(state=LOADED))
     return None
+
+
+def arrive_unseen(connection: Connection, device: Row, now: int) -> None:
+    """A lost device is paid back: what is still in transit to it counts as taken."""
+    for load in outstanding(connection, device.id):
+        _arrive(connection, device, load, PAID_BACK, now)
+
+
+def _arrive(connection: Connection, device: Row, load: Row, state: str, now: int) -> None:
+    books.move(connection, _transit(connection, device), device.purse, load.amount, "loaded", load.hash, now)
+    connection.execute(update(loads).where(loads.c.hash == load.hash).values(state=state))
 
 
 def give_back(connection: Connection, device: Row, now: int) -> None:

@@ -3,7 +3,12 @@
 The payee is a party of the protocol whose journal is the ledger's own `records`. Its Requests stand one per device:
 opening a new one closes the older, and what is paid on a closed one is voided, as on any payee. A Receipt leaves only
 after record and posting are committed; the same Transfer again is answered with the same bytes.
+
+A terminal that nobody knows yet could credit payments and void them all the same: until the payers sync, only its own
+word says which. So for its first HOLD_DAYS it redeems no more than the payers have confirmed.
 """
+
+import time
 
 from sqlalchemy import Connection, Row, func, select, update
 
@@ -14,22 +19,35 @@ from host_tools.ledger.errors import (
     DeviceFrozen,
     DeviceRevoked,
     Disputed,
+    HeldBack,
     InsufficientFunds,
     InvalidInput,
     UnknownDevice,
     UnknownRequest,
     WrongSigner,
 )
-from host_tools.ledger.revocation import current_epoch
+from host_tools.ledger.revocation import current_epoch, publish_blocked
 from host_tools.ledger.schema import devices, records, redemptions
 from protocol.errors import DecodeError
-from protocol.objects import DAY_S, NO_HASH, OPERATOR_PAYEE, REDEEM, Certificate, Receipt, Request, Transfer, Void
+from protocol.objects import (
+    DAY_S,
+    NO_HASH,
+    OPERATOR_PAYEE,
+    REDEEM,
+    TERMINAL,
+    Certificate,
+    Receipt,
+    Request,
+    Transfer,
+    Void,
+)
 from protocol.records import credit
 
 OPEN = "open"
 CREDITED = transfers.CREDITED_REQUEST
 CLOSED = transfers.CLOSED_REQUEST
 
+HOLD_DAYS = 30  # after its registration, in which a terminal redeems only what the payers have confirmed
 RENEW_DAYS = 30  # a payee's Certificate is used so long, a third of its life
 
 
@@ -39,11 +57,12 @@ def open_request(
     """A Request for the device to pay.
 
     Raises `InsufficientFunds` when the device must sync first, `DeviceFrozen`, `DeviceRevoked`, `Disputed`,
-    `WrongSigner`.
+    `HeldBack`, `WrongSigner`.
     """
     row = registry.device(connection, device)
     operator = registry.signing_operator(connection, signer, row.operator, now)
     payee = _payee(connection, payee_signer)
+    publish_blocked(connection, signer, row.operator, now)
     if payee.operator != row.operator:
         raise WrongSigner("The payee is another operator's", "Use the payee of the device's operator")
     if row.frozen:
@@ -53,11 +72,17 @@ def open_request(
     if not 0 < amount < 1 << 32:
         raise InvalidInput(f"{amount} cannot be redeemed", "Choose an amount of 1 to 4294967295 minor units")
     held = books.balance(connection, row.purse)
-    _check_undisputed(connection, row, held)
+    if disputed(connection, row):
+        raise Disputed(
+            f"{row.name} took more of a frozen device's money than an honest device can",
+            "Sync it; if that does not help, it is for people to settle",
+            free=0,
+        )
     if held < amount:
         raise InsufficientFunds(
             f"The ledger knows of {held} in this purse, less than {amount}", "Sync the device first"
         )
+    _check_confirmed(connection, row, amount, now)
     for older in _open_ones(connection, payee.id, device):
         _close(connection, older, now)
     certificate = _certificate(connection, signer, payee, now)
@@ -86,20 +111,54 @@ def open_request(
     return certificate, request
 
 
-def _check_undisputed(connection: Connection, device: Row, held: int) -> None:
-    """No cracked payer may become its accomplice's bank.
+def disputed(connection: Connection, device: Row) -> bool:
+    """Whether the device took more of frozen payers' money than any honest payee.
 
-    It can sign any number of debits at one position, and all are posted. An honest payee stops at its limit, so what
-    lies above it beside a frozen payer's money does not leave unseen.
+    A cracked payer can sign any number of payments to an accomplice, and all are posted; it must not become the
+    accomplice's bank. Under one Certificate an honest device takes no more than its balance limit and what it pays out
+    again, at most its sum limit. With its first sync after a payer was frozen it learns the list that names the payer:
+    what is posted to it of that payer from then on was taken before, under one Certificate. So that is added up for
+    each payer, though it has left the purse; else an accomplice would redeem what it got and begin anew.
     """
+    most = max(books.balance(connection, device.purse), transfers.most_from_one_frozen(connection, device.id))
     latest = registry.certificate_of(connection, device.id, device.issue)
-    if latest is None or held <= latest[0].balance_limit or not transfers.paid_by_frozen(connection, device.id):
+    if latest is None or most <= _honest(latest[0]):
+        return False
+    highest = max(map(_honest, registry.certificates_of(connection, device.id)))  # an operator may have lowered them
+    return most > highest and transfers.paid_by_frozen(connection, device.id)
+
+
+def _honest(certificate: Certificate) -> int:
+    return certificate.balance_limit + certificate.sum_limit
+
+
+def _check_confirmed(connection: Connection, device: Row, amount: int, now: int) -> None:
+    """Raises `HeldBack`."""
+    free = redeemable(connection, device, now)
+    if free >= amount:
         return
-    raise Disputed(
-        f"The ledger knows of {held} in the purse of {device.name}, above its limit of {latest[0].balance_limit},"
-        " and a frozen device has paid into it",
-        "Sync the device; what stays is for people to settle",
+    first = time.strftime("%Y-%m-%d", time.gmtime(device.registered_at + HOLD_DAYS * DAY_S))
+    raise HeldBack(
+        f"{device.name} is new, and the payers have not confirmed all that it took",
+        f"Choose less, or wait until they have synced, at the latest until {first} (UTC)",
+        free,
     )
+
+
+def is_new(device: Row, now: int) -> bool:
+    """A terminal that redeems only what the payers have confirmed."""
+    return device.kind >> 4 == TERMINAL and now < device.registered_at + HOLD_DAYS * DAY_S
+
+
+def redeemable(connection: Connection, device: Row, now: int) -> int:
+    """What may leave the purse for the account: what is in it and, of a new terminal, the payers have confirmed.
+
+    Nothing of a purse in dispute.
+    """
+    held = books.balance(connection, device.purse)
+    if is_new(device, now):
+        held -= transfers.unconfirmed(connection, device.id)
+    return 0 if held <= 0 or disputed(connection, device) else held
 
 
 def take(connection: Connection, payee_signer: Signer, transfer_bytes: bytes, now: int) -> bytes:
@@ -119,7 +178,7 @@ def take(connection: Connection, payee_signer: Signer, transfer_bytes: bytes, no
     transfer_hash = transfers.learn(connection, transfer, now)
     if request.state == CREDITED and request.transfer == transfer_hash:
         return request.receipt
-    if request.state == OPEN and _acceptable(connection, request, transfer, payer):
+    if request.state == OPEN and _acceptable(connection, request, transfer, payer, now):
         return _credit(connection, payee_signer, payee, request, transfer, now)
     if request.state == OPEN and request.device == payer.id:
         _close(connection, request, now)
@@ -145,15 +204,15 @@ def close_torn(connection: Connection, transfer: Transfer, now: int) -> None:
         _close(connection, request, now)
 
 
-def _acceptable(connection: Connection, request: Row, transfer: Transfer, payer: Row) -> bool:
+def _acceptable(connection: Connection, request: Row, transfer: Transfer, payer: Row, now: int) -> bool:
     """Only funded money leaves for an account: a device whose own credits are still to come syncs first."""
     if request.device != payer.id or request.amount != transfer.amount or payer.frozen:
         return False
     known = transfers.find(connection, sha256(transfer.body()))
     if known is None or known.state != transfers.KNOWN:
         return False
-    funded = books.balance(connection, payer.purse) >= transfer.amount
-    return funded and transfers.refusal_of(connection, transfer) is None
+    funded = redeemable(connection, payer, now) >= transfer.amount
+    return funded and transfers.refusal_of(connection, transfer, 0) is None
 
 
 def _credit(

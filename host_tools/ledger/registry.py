@@ -1,5 +1,7 @@
 """Who takes part: the root, operators, customer accounts, devices and every Certificate issued to them."""
 
+import json
+
 from sqlalchemy import Connection, Row, select, update
 
 from host_tools.crypto import Signer, sha256, verify
@@ -15,11 +17,19 @@ from host_tools.ledger.errors import (
     UnknownOperator,
     WrongSigner,
 )
-from host_tools.ledger.evidence import commit_to
-from host_tools.ledger.revocation import current_epoch
+from host_tools.ledger.revocation import current_epoch, operator_revoked
 from host_tools.ledger.schema import accounts, certificates, devices, info, operators
 from protocol import limits, records
-from protocol.objects import DAY_S, KEY_BYTES, Acknowledgement, Certificate, OperatorCertificate, device_id
+from protocol.objects import (
+    DAY_S,
+    KEY_BYTES,
+    TERMINAL,
+    WALLET,
+    Acknowledgement,
+    Certificate,
+    OperatorCertificate,
+    device_id,
+)
 
 MAX_NAME = 100
 MAX_MCC = 9999
@@ -93,6 +103,20 @@ def signing_operator(connection: Connection, signer: Signer, operator: int, now:
     return certificate
 
 
+def check_operator_good(connection: Connection, operator: int) -> None:
+    """Raises `UnknownOperator` if the root has revoked it: it takes on no new devices and loads none."""
+    if operator_revoked(connection, operator):
+        raise UnknownOperator(
+            f"The central bank has revoked operator {operator}", "Its devices still settle; ask the central bank"
+        )
+
+
+def check_root(connection: Connection, signer: Signer) -> None:
+    """Raises `WrongSigner` unless it is the central bank's key."""
+    if signer.public != root_key(connection):
+        raise WrongSigner("The key is not the central bank's", "Use the root's key file")
+
+
 def open_account(connection: Connection, operator: int, name: str) -> int:
     """The account of this name at the operator; the same one if it is open already. Returns its number."""
     operator_certificate(connection, operator)
@@ -152,6 +176,12 @@ def certificate_of(connection: Connection, device: bytes, issue: int) -> tuple[C
     return Certificate.decode(found.certificate), Acknowledgement.decode(found.acknowledgement)
 
 
+def certificates_of(connection: Connection, device: bytes) -> list[Certificate]:
+    """All that were ever issued to the device."""
+    issued = select(certificates.c.certificate).where(certificates.c.device == device)
+    return [Certificate.decode(data) for data in connection.execute(issued).scalars()]
+
+
 def register(
     connection: Connection,
     signer: Signer,
@@ -183,6 +213,7 @@ def register(
         if first is None:
             raise BooksBroken(f"Device {who.hex()} has no Certificate", books.STOP)
         return first
+    check_operator_good(connection, operator)
     genesis = records.genesis(public_key, sha256)
     connection.execute(
         devices.insert().values(
@@ -202,9 +233,10 @@ def register(
             load_floor=0,
             next_load_floor=0,
             revoked=False,
+            valid_until=0,
+            guaranteed=0,
         )
     )
-    commit_to(connection, who, 0, genesis, None, public_key, now)
     return certify(connection, signer, device(connection, who), 0, now)
 
 
@@ -226,7 +258,7 @@ def certify(
         valid_until=today + limits.CERTIFICATE_DAYS,
         epoch=current_epoch(connection, device.operator) if epoch is None else epoch,
         base_seq=device.head_seq,
-        **limits.default_limits(device.kind),
+        **limits_of(device),
     ).sign(signer.sign)
     acknowledgement = Acknowledgement(
         operator=device.operator,
@@ -246,5 +278,33 @@ def certify(
             acknowledgement=acknowledgement.encode(),
         )
     )
-    connection.execute(update(devices).where(devices.c.id == device.id).values(issue=certificate.issue))
+    newest = {"issue": certificate.issue, "valid_until": certificate.valid_until}
+    connection.execute(update(devices).where(devices.c.id == device.id).values(**newest))
     return certificate, acknowledgement
+
+
+def limits_of(device: Row) -> dict[str, int]:
+    """The limits that the device's next Certificate carries."""
+    return limits.default_limits(device.kind) | json.loads(device.limits or "{}")
+
+
+def set_limits(connection: Connection, who: bytes, changes: dict[str, int]) -> dict[str, int]:
+    """Change some of a device's limits (names of `limits.LIMIT_FIELDS`) from its next Certificate on.
+
+    Returns all of them. Raises `InvalidInput`.
+    """
+    row = device(connection, who)
+    if row.kind >> 4 not in (WALLET, TERMINAL):
+        raise InvalidInput(f"{row.name} is no wallet or terminal", "Only those have limits of their own")
+    largest = {name: (1 << 8 * size) - 1 for name, size in Certificate.FIELDS if name in limits.LIMIT_FIELDS}
+    largest["in_doubt_limit"] = limits.MAX_IN_DOUBT
+    for name, value in changes.items():
+        if name not in largest:
+            raise InvalidInput(f"There is no limit {name!r}", f"Choose among {', '.join(limits.LIMIT_FIELDS)}")
+        if not 0 <= value <= largest[name]:
+            raise InvalidInput(f"{value} is no {name}", f"Choose 0 to {largest[name]}")
+    defaults = limits.default_limits(row.kind)
+    changed = {name: value for name, value in (limits_of(row) | changes).items() if value != defaults[name]}
+    kept = json.dumps(changed) if changed else None
+    connection.execute(update(devices).where(devices.c.id == who).values(limits=kept))
+    return defaults | changed

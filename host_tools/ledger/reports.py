@@ -1,14 +1,16 @@
 """What the books say, for people and for reconciliation. Reads only; amounts are integers in minor units."""
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Row, select
 
-from host_tools.ledger import books
+from host_tools.ledger import books, redeem
+from host_tools.ledger.lost import pay_back_day
+from host_tools.ledger.registry import limits_of
 from host_tools.ledger.schema import accounts, dead_letters, devices, evidence, loads, postings, transfers
-from host_tools.ledger.transfers import PENDING
+from host_tools.ledger.transfers import PENDING, payees_of_frozen
 
 
 def reconciliation(connection: Connection) -> dict:
-    """Where every issued unit is. `difference` is 0, or the ledger is broken.
+    """Where every issued unit is. `difference` is 0, or the ledger is broken. A negative guarantee is a loss.
 
     Accounts are named `operator:name`, purses `name (id)`; `pending` names payer, payee and the Transfer's hash. Ids
     and hashes are whole, so that no two amounts share a name.
@@ -25,9 +27,17 @@ def reconciliation(connection: Connection) -> dict:
     return report
 
 
-def device_list(connection: Connection) -> list[dict]:
-    """Every device with what a person asks for, in the order of registration."""
+def device_list(connection: Connection, who: bytes | None, now: int) -> list[dict]:
+    """Every device, or only that one, with what a person asks for, in the order of registration.
+
+    `lost_at` is a Unix time, `pay_back_day` a Unix day; both are None unless it was reported lost. `guaranteed` is what
+    its operator's guarantee bears, `limits` what its next Certificate carries, `held` what of the purse cannot be
+    redeemed at `now`.
+    """
     query = select(devices, accounts.c.balance).join(accounts, devices.c.purse == accounts.c.id)
+    if who is not None:
+        query = query.where(devices.c.id == who)
+    suspects = payees_of_frozen(connection)
     return [
         {
             "id": row.id.hex(),
@@ -43,9 +53,21 @@ def device_list(connection: Connection) -> list[dict]:
             "load_floor": row.load_floor,
             "frozen": row.frozen,
             "revoked": row.revoked,
+            "lost_at": row.lost_at,
+            "pay_back_day": None if row.lost_at is None else pay_back_day(row),
+            "guaranteed": row.guaranteed,
+            "limits": limits_of(row),
+            "held": _held(connection, row, suspects, now),
         }
         for row in connection.execute(query.order_by(devices.c.registered_at, devices.c.id))
     ]
+
+
+def _held(connection: Connection, device: Row, suspects: set[bytes], now: int) -> int:
+    """Most devices need no query of their own: only new terminals and those that a frozen device has paid."""
+    if device.balance <= 0 or not (device.id in suspects or redeem.is_new(device, now)):
+        return 0
+    return device.balance - redeem.redeemable(connection, device, now)
 
 
 def dead_letter_list(connection: Connection) -> list[dict]:

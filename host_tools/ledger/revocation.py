@@ -1,68 +1,158 @@
-"""Revocation lists: one complete list per operator and epoch. What a Certificate's `epoch` proves its device knew."""
+"""Revocation lists: whom an issuer (an operator, or the root) no longer vouches for, from which epoch on.
 
-from sqlalchemy import Connection, Row, func, select, update
+What an issuer publishes is a complete list, and after it deltas, each of which holds all that changed since that
+complete list. So the complete list and the newest delta are all that anybody needs. Each publication is an epoch, and a
+Certificate's `epoch` proves which list its device knew.
+"""
 
-from host_tools.crypto import Signer
+from sqlalchemy import Connection, Row, func, or_, select, update
+
+from host_tools.crypto import Signer, sha256
 from host_tools.ledger.errors import InvalidInput
-from host_tools.ledger.schema import certificates, devices, revocations
-from protocol.objects import DAY_S, MAX_REVOCATIONS, NO_HASH, REVOKED_ALTOGETHER, Certificate, Revocations
+from host_tools.ledger.guarantee import UNFUNDED
+from host_tools.ledger.schema import devices, revocations, revoked
+from protocol.objects import DAY_S, MAX_DELTA, MAX_REVOCATIONS, NO_HASH, REVOKED_ALTOGETHER, Revocations
+from protocol.trust import ROOT_ISSUER, operator_entry_id
 
 
-def current_epoch(connection: Connection, operator: int) -> int:
-    """0 while the operator has revoked nothing."""
+def current_epoch(connection: Connection, issuer: int) -> int:
+    """0 while the issuer has revoked nothing."""
     return connection.execute(
-        select(func.coalesce(func.max(revocations.c.epoch), 0)).where(revocations.c.operator == operator)
+        select(func.coalesce(func.max(revocations.c.epoch), 0)).where(revocations.c.issuer == issuer)
     ).scalar_one()
 
 
-def list_of(connection: Connection, operator: int, epoch: int) -> Revocations | None:
-    found = connection.execute(
-        select(revocations.c.revocations).where(revocations.c.operator == operator, revocations.c.epoch == epoch)
-    ).scalar_one_or_none()
-    return Revocations.decode(found) if found else None
-
-
-def minimum_issue(connection: Connection, operator: int, epoch: int, who: bytes) -> int:
+def minimum_issue(connection: Connection, issuer: int, epoch: int, who: bytes) -> int:
     """The lowest Certificate issue of `who` (a device's or operator's entry id) that is good in this epoch.
 
     0 if it is not revoked.
     """
-    revoked = list_of(connection, operator, epoch)
-    return dict(revoked.entries).get(who, 0) if revoked else 0
+    said = select(revoked.c.minimum).where(revoked.c.issuer == issuer, revoked.c.who == who, revoked.c.epoch <= epoch)
+    return connection.execute(said.order_by(revoked.c.epoch.desc()).limit(1)).scalar_one_or_none() or 0
+
+
+def surely_revoked(connection: Connection, issuer: int, epoch: int, who: bytes, issue: int) -> bool:
+    """Whether `who`'s Certificate of this issue is revoked in this epoch and in every later one.
+
+    A device may have learnt any later list by a tap, also one that names `who` no more.
+    """
+    later = select(func.min(revoked.c.minimum)).where(
+        revoked.c.issuer == issuer, revoked.c.who == who, revoked.c.epoch > epoch
+    )
+    least = connection.execute(later).scalar_one()
+    return issue < minimum_issue(connection, issuer, epoch, who) and (least is None or issue < least)
+
+
+def newer_than(connection: Connection, issuer: int, epoch: int) -> list[bytes]:
+    """The objects that bring a device from this epoch to the current one: a complete list, a delta, or both."""
+    published = select(revocations.c.revocations, revocations.c.epoch).where(revocations.c.issuer == issuer)
+    newest = published.order_by(revocations.c.epoch.desc()).limit(1)
+    complete = newest.where(revocations.c.complete.is_(True))
+    found = {row.epoch: row.revocations for query in (complete, newest) for row in connection.execute(query)}
+    return [signed for at, signed in sorted(found.items()) if at > epoch]
 
 
 def revoke(connection: Connection, signer: Signer, operator: int, device: Row, now: int) -> Revocations:
-    """Put a device on the operator's list. Returns the new list, or the current one if it stands there.
+    """Put a device on the operator's list. Returns the newest list, which is published now unless it stands there.
 
-    The new list leaves out whom every clock knows to have expired. Raises `InvalidInput` when it is full.
+    Raises `InvalidInput` when the list is full.
     """
     if device.operator == operator:
         connection.execute(update(devices).where(devices.c.id == device.id).values(revoked=True))
-    epoch = current_epoch(connection, operator)
-    current = list_of(connection, operator, epoch)
-    entries = dict(current.entries) if current else {}
-    if current and entries.get(device.id) == REVOKED_ALTOGETHER:
-        return current
-    entries = {who: minimum for who, minimum in entries.items() if not _expired(connection, who, now // DAY_S)}
-    entries[device.id] = REVOKED_ALTOGETHER
-    if len(entries) > MAX_REVOCATIONS:
+    if device.id not in _listed(connection, operator):
+        _publish(connection, signer, operator, {device.id: REVOKED_ALTOGETHER}, now)
+    publish_blocked(connection, signer, operator, now)
+    return _newest(connection, operator)
+
+
+def revoke_operator(connection: Connection, root_signer: Signer, operator: int, now: int) -> Revocations:
+    """Put an operator on the root's list. Returns the newest list."""
+    who = operator_entry_id(operator)
+    if who not in _listed(connection, ROOT_ISSUER):
+        _publish(connection, root_signer, ROOT_ISSUER, {who: REVOKED_ALTOGETHER}, now)
+    return _newest(connection, ROOT_ISSUER)
+
+
+def operator_revoked(connection: Connection, operator: int) -> bool:
+    """Whether the root's list names the operator."""
+    return operator_entry_id(operator) in _listed(connection, ROOT_ISSUER)
+
+
+def publish_blocked(connection: Connection, signer: Signer, operator: int, now: int) -> None:
+    """Put on the operator's list whoever belongs there and is not yet: every frozen device, and its own revoked ones.
+
+    Those whose Certificates have expired need no entry. What does not fit waits for the next time: a full list never
+    stops a sync.
+    """
+    frozen = (devices.c.frozen > "") & (devices.c.frozen != UNFUNDED)  # an index finds these, not what "is not null"
+    own = devices.c.revoked.is_(True) & (devices.c.operator == operator)
+    alive = devices.c.valid_until >= now // DAY_S
+    blocked = connection.execute(select(devices.c.id).where(or_(frozen, own), alive)).scalars()
+    listed = _listed(connection, operator)
+    missing = [who for who in sorted(blocked) if who not in listed]
+    if not missing:
+        return
+    room = MAX_REVOCATIONS - len(listed)
+    if len(missing) > room:
+        room += len(_expired(connection, listed, now))
+    if room > 0:
+        _publish(connection, signer, operator, dict.fromkeys(missing[:room], REVOKED_ALTOGETHER), now)
+
+
+def _publish(connection: Connection, signer: Signer, issuer: int, added: dict[bytes, int], now: int) -> None:
+    """The next epoch: a delta if it can say what changed, else a complete list without those that have expired."""
+    epoch = current_epoch(connection, issuer)
+    listed = _listed(connection, issuer)
+    wanted = listed | added
+    base = _complete(connection, issuer)
+    delta = dict(wanted.items() - base.entries) if base else {}
+    if base is None or len(delta) > MAX_DELTA or len(wanted) > MAX_REVOCATIONS:
+        base = None
+        for who in _expired(connection, listed, now):
+            wanted.pop(who)
+    if len(wanted) > MAX_REVOCATIONS:
         raise InvalidInput(f"A list holds {MAX_REVOCATIONS} entries", "Wait until older ones have expired")
-    new = Revocations.of(
-        list(entries.items()), issuer=operator, epoch=epoch + 1, predecessor=0, predecessor_hash=NO_HASH
+    published = Revocations.of(
+        list((delta if base else wanted).items()),
+        issuer=issuer,
+        epoch=epoch + 1,
+        predecessor=base.epoch if base else 0,
+        predecessor_hash=sha256(base.body()) if base else NO_HASH,
     ).sign(signer.sign)
-    connection.execute(revocations.insert().values(operator=operator, epoch=new.epoch, revocations=new.encode()))
-    return new
+    connection.execute(
+        revocations.insert().values(
+            issuer=issuer, epoch=published.epoch, complete=base is None, revocations=published.encode()
+        )
+    )
+    changed = (wanted.items() - listed.items()) | {(who, 0) for who in listed.keys() - wanted.keys()}
+    for who, minimum in sorted(changed):
+        connection.execute(revoked.insert().values(issuer=issuer, who=who, epoch=published.epoch, minimum=minimum))
 
 
-def _expired(connection: Connection, who: bytes, today: int) -> bool:
-    """Whether a device's last Certificate has expired and its own operator issues no other.
+def _complete(connection: Connection, issuer: int) -> Revocations | None:
+    """The newest complete list."""
+    complete = select(revocations.c.revocations).where(revocations.c.issuer == issuer, revocations.c.complete.is_(True))
+    found = connection.execute(complete.order_by(revocations.c.epoch.desc()).limit(1)).scalar_one_or_none()
+    return Revocations.decode(found) if found else None
+
+
+def _newest(connection: Connection, issuer: int) -> Revocations:
+    return Revocations.decode(newer_than(connection, issuer, 0)[-1])
+
+
+def _listed(connection: Connection, issuer: int) -> dict[bytes, int]:
+    """Whom the current list names, and with which minimum issue: the complete list with the delta laid over it."""
+    entries: dict[bytes, int] = {}
+    for signed in newer_than(connection, issuer, 0):
+        entries |= dict(Revocations.decode(signed).entries)
+    return {who: minimum for who, minimum in entries.items() if minimum}
+
+
+def _expired(connection: Connection, listed: dict[bytes, int], now: int) -> set[bytes]:
+    """Those of the entries whose last Certificate has expired and who get no other.
 
     What another operator may still renew stays on the list.
     """
-    last = (
-        select(certificates.c.certificate)
-        .join(devices, (devices.c.id == certificates.c.device) & (devices.c.issue == certificates.c.issue))
-        .where(devices.c.id == who, devices.c.revoked.is_(True))
-    )
-    found = connection.execute(last).scalar_one_or_none()
-    return found is not None and Certificate.decode(found).valid_until < today
+    ended = or_(devices.c.revoked.is_(True), devices.c.frozen.is_not(None) & (devices.c.frozen != UNFUNDED))
+    over = select(devices.c.id).where(devices.c.id.in_(list(listed)), ended, devices.c.valid_until < now // DAY_S)
+    return set(connection.execute(over).scalars())

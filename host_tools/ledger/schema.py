@@ -34,7 +34,7 @@ from sqlalchemy.exc import DatabaseError, OperationalError
 
 from host_tools.ledger.errors import LedgerExists, LedgerMissing, LedgerUnavailable, NotALedger
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 LOCK_TIMEOUT_S = 30  # how long a second writer waits for the first
 _READS_ONLY = "reads_only"  # an execution option
 
@@ -97,7 +97,9 @@ postings = Table(
 
 # `head_seq` and `head_hash`: the last record of the unbroken chain that the ledger holds. `watermark` and `load_floor`
 # are those of the last Statement (kept in `statement`) whose complete chain is held; `next_load_floor` is what the next
-# Acknowledgement says.
+# Acknowledgement says. `valid_until` is the last day of the newest Certificate, `limits` a JSON object of what differs
+# from the defaults. `guaranteed` is what the operator's guarantee carries for the purse; `paid_back` is NULL until a
+# lost device's pay-back day has come, and from then on what its owner's account has got of the purse.
 devices = Table(
     "devices",
     metadata,
@@ -119,8 +121,17 @@ devices = Table(
     Column("statement", _blob()),
     Column("frozen", String(200)),
     Column("revoked", Boolean, nullable=False),  # by its own operator, for good
+    Column("valid_until", Integer, nullable=False),
+    Column("limits", Text),
+    Column("guaranteed", BigInteger, nullable=False),
+    Column("lost_at", BigInteger),
+    Column("paid_back", BigInteger),
+    Index("devices_frozen", "frozen"),
+    Index("devices_revoked", "revoked"),
+    Index("devices_lost", "lost_at"),
 )
 
+# `installed_seq`: the lowest position at which the device's journal is known to install it.
 certificates = Table(
     "certificates",
     metadata,
@@ -128,6 +139,7 @@ certificates = Table(
     Column("issue", BigInteger, primary_key=True, autoincrement=False),
     Column("certificate", _blob(), nullable=False),
     Column("acknowledgement", _blob(), nullable=False),
+    Column("installed_seq", BigInteger),
 )
 
 # The unbroken chain of each device, as it was uploaded.
@@ -154,8 +166,8 @@ dead_letters = Table(
     UniqueConstraint("device", "record_hash", "reason", name="dead_letters_once"),
 )
 
-# Which record each device committed to at each position, by any object it signed. Two hashes at one position are a
-# fraud proof.
+# Which record each device committed to at each position, by any object it signed (`proof`). Two hashes at one position
+# are a fraud proof.
 positions = Table(
     "positions",
     metadata,
@@ -165,16 +177,32 @@ positions = Table(
     Column("proof", _blob(), nullable=False),
 )
 
-# Two objects of one device that cannot both be honest.
+# Two objects of one device that cannot both be honest. `kind` as in `evidence.py`; `digest` is of the device and both,
+# so that the same are kept once.
 evidence = Table(
     "evidence",
     metadata,
     _row_id(),
+    Column("digest", _binary(32), nullable=False, unique=True),
     Column("device", ForeignKey("devices.id"), nullable=False),
+    Column("kind", String(20), nullable=False),
     Column("what", String(200), nullable=False),
     Column("first", _blob(), nullable=False),
     Column("second", _blob(), nullable=False),
     Column("at", BigInteger, nullable=False),
+    Index("evidence_device", "device"),
+)
+
+# Fraud proofs that others brought, as JSON; those made from `positions` and `evidence` are not kept.
+submitted_proofs = Table(
+    "submitted_proofs",
+    metadata,
+    _row_id(),
+    Column("digest", _binary(32), nullable=False, unique=True),
+    Column("device", ForeignKey("devices.id"), nullable=False),
+    Column("proof", Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb"), nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Index("submitted_proofs_device", "device"),
 )
 
 # What is known of each Transfer, and which account holds its money now (`held_by`).
@@ -185,6 +213,7 @@ transfers = Table(
     Column("payer", ForeignKey("devices.id"), nullable=False),
     Column("payee", _binary(16), nullable=False),
     Column("payee_key", _binary(32)),
+    Column("payer_issue", BigInteger, nullable=False),
     Column("seq", BigInteger, nullable=False),
     Column("number", BigInteger, nullable=False),
     Column("amount", BigInteger, nullable=False),
@@ -193,13 +222,26 @@ transfers = Table(
     Column("closed", Boolean, nullable=False),  # the payer's journal says how it ended
     Column("credited", Boolean, nullable=False),  # the payee's journal has it
     Column("receipt", _blob()),
+    Column("receipt_seq", BigInteger),  # where the payee's journal has or had its credit
     Column("void", _blob()),
     Column("refusal", String(200)),
     Column("defaulted", Boolean, nullable=False),  # nobody said how it ended in time
     Column("state", String(10), nullable=False),
     Column("held_by", ForeignKey("accounts.id"), nullable=False),
-    Index("transfers_payer", "payer", "seq"),
+    Index("transfers_payer", "payer", "payer_issue", "seq"),
+    Index("transfers_open", "payer", "closed"),
     Index("transfers_payee", "payee", "number"),
+    Index("transfers_receipt", "payee", "receipt_seq"),
+    Index("transfers_state", "state", "payee"),
+)
+
+# What was posted to a payee of one payer's money while that payer was frozen for fraud.
+from_frozen = Table(
+    "from_frozen",
+    metadata,
+    Column("payee", ForeignKey("devices.id"), primary_key=True),
+    Column("payer", ForeignKey("devices.id"), primary_key=True),
+    Column("amount", BigInteger, nullable=False),
 )
 
 resolutions = Table(
@@ -221,6 +263,16 @@ loads = Table(
     Column("state", String(10), nullable=False),
 )
 
+# Orders to devices, numbered per device.
+orders = Table(
+    "orders",
+    metadata,
+    Column("device", ForeignKey("devices.id"), primary_key=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("order", _blob(), nullable=False),
+    Column("at", BigInteger, nullable=False),
+)
+
 # `seen_seq`: the highest position the ledger knew of the device when it gave the nonce out. `answer`: the Settlement.
 syncs = Table(
     "syncs",
@@ -232,14 +284,27 @@ syncs = Table(
     Column("at", BigInteger, nullable=False),
     Column("statement", _blob()),
     Column("answer", Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb")),
+    Index("syncs_device", "device"),
 )
 
+# Every list that an issuer (an operator's number, 0 the root) published, complete ones and deltas.
 revocations = Table(
     "revocations",
     metadata,
-    Column("operator", ForeignKey("operators.operator"), primary_key=True),
+    Column("issuer", Integer, primary_key=True, autoincrement=False),
     Column("epoch", BigInteger, primary_key=True, autoincrement=False),
+    Column("complete", Boolean, nullable=False),
     Column("revocations", _blob(), nullable=False),
+)
+
+# What those lists say: from `epoch` on `minimum` is the lowest good issue of `who`, 0 once it is off the list.
+revoked = Table(
+    "revoked",
+    metadata,
+    Column("issuer", Integer, primary_key=True, autoincrement=False),
+    Column("who", _binary(16), primary_key=True),
+    Column("epoch", BigInteger, primary_key=True, autoincrement=False),
+    Column("minimum", BigInteger, nullable=False),
 )
 
 # Requests of the operators' own payees, through which devices redeem.

@@ -11,16 +11,17 @@ from dataclasses import asdict, dataclass
 from sqlalchemy import Connection, Row, select, update
 
 from host_tools.crypto import Signer, sha256, verify
-from host_tools.ledger import books, loads, redeem, registry, resolutions, transfers
+from host_tools.ledger import books, loads, redeem, registry, resolutions, revocation, transfers
 from host_tools.ledger.chain import Piece, Upload, pieces
 from host_tools.ledger.errors import BadSignature, InvalidInput, UnknownNonce
 from host_tools.ledger.evidence import OUTSIDE_CHAIN, commit_to, dead_letter, freeze_rolled_back, joined_chain, seen_seq
+from host_tools.ledger.guarantee import fraudulent
 from host_tools.ledger.reading import Reader
-from host_tools.ledger.revocation import current_epoch, list_of
 from host_tools.ledger.schema import devices, records, syncs
 from protocol.errors import DecodeError
 from protocol.objects import NONCE_BYTES, Receipt, Statement, Transfer, Void
 from protocol.records import INSTALLATION_MAX_BYTES, Closing, Loading
+from protocol.trust import ROOT_ISSUER
 
 # A terminal may make 5,000 payments on one base and close as many; whoever sends more sends junk.
 MAX_RECORDS = 20_000
@@ -133,7 +134,7 @@ class _Sync:
         self._device = device = registry.device(connection, self._device.id)
         complete = (device.head_seq, device.head_hash) == (statement.seq, statement.head)
         current = seen_seq(connection, device.id) == statement.seq
-        if complete and current and not device.frozen:
+        if complete and current and not fraudulent(device):
             self._take_floors()
         return self._answer(signer, complete, current)
 
@@ -173,6 +174,7 @@ class _Sync:
         elif isinstance(body, Closing):
             reason = self._close(record)
         else:
+            transfers.installed(self._connection, self._device.id, record.certificate.issue, seq, self._now)
             reason = None
         if reason is not None:
             self._refuse(upload.raw, reason)
@@ -228,42 +230,50 @@ class _Sync:
         values["load_floor"] = max(statement.load_floor, device.load_floor)
         connection.execute(update(devices).where(devices.c.id == device.id).values(**values))
         self._device = registry.device(connection, device.id)
-        transfers.below_watermark(connection, device.id, self._now)
+        transfers.below_watermark(connection, device.id, device.watermark, self._now)
         loads.give_back(connection, self._device, self._now)
 
     def _answer(self, signer: Signer, complete: bool, current: bool) -> Settlement:
         connection = self._connection
+        revocation.publish_blocked(connection, signer, self._device.operator, self._now)
         device = registry.device(connection, self._device.id)  # a posting may just have frozen it
         note = self._withheld(device, complete, current)
         objects: list[bytes] = []
-        if not device.frozen:
+        if not fraudulent(device):
             objects += self._revocations(device)
             objects += resolutions.due(connection, signer, device)
-        if not device.frozen and not device.revoked:
-            waiting = loads.outstanding(connection, device.id)
-            objects += [load.load for load in waiting if load.number > device.next_load_floor]
+            if not device.revoked:
+                waiting = loads.outstanding(connection, device.id)
+                objects += [load.load for load in waiting if load.number > device.next_load_floor]
         if not note:
             objects += [signed.encode() for signed in registry.certify(connection, signer, device, None, self._now)]
         return Settlement(tuple(objects), not note, self._accepted, tuple(self._reasons), note)
 
     def _withheld(self, device: Row, complete: bool, current: bool) -> str:
         """Why the device gets no new Certificate, or an empty text."""
+        connection = self._connection
         if device.frozen:
             return f"frozen: {device.frozen}"
         if not complete:
             return f"records after {device.head_seq} are missing or unreadable: sync again"
         if not current:
             return "the device has signed more since: sync again"
+        if device.lost_at is not None:
+            return "it was reported lost"
         if device.revoked:
             return "its operator has revoked it"
-        if books.balance(self._connection, device.purse) < 0:
+        if revocation.operator_revoked(connection, device.operator):
+            return "the central bank has revoked its operator"
+        if books.balance(connection, device.purse) < 0:
             # Every credit that it shows is posted, so it paid what it never had; new limits would let it go on.
             return "it has spent more than it received"
+        if redeem.disputed(connection, device):
+            return "it took more from a frozen device than an honest one can: for people to settle"
         return ""
 
     def _revocations(self, device: Row) -> list[bytes]:
-        """The current list, if the Certificate that the device has is of an older epoch."""
-        epoch = current_epoch(self._connection, device.operator)
+        """The root's list, and of its operator's what is newer than the Certificate that the device has installed."""
         installed = registry.certificate_of(self._connection, device.id, self._statement.issue)
-        revoked = list_of(self._connection, device.operator, epoch)
-        return [revoked.encode()] if revoked and (installed is None or installed[0].epoch < epoch) else []
+        known = installed[0].epoch if installed else 0
+        roots = revocation.newer_than(self._connection, ROOT_ISSUER, 0)
+        return roots + revocation.newer_than(self._connection, device.operator, known)

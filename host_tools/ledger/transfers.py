@@ -11,16 +11,17 @@ idempotent and the order of syncs irrelevant:
     in the payer's journal      pending; after the deadline the payee's account
 """
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, func, or_, select, update
 
 from host_tools.crypto import sha256
 from host_tools.ledger import books, registry
-from host_tools.ledger.evidence import commit_to, freeze
-from host_tools.ledger.revocation import minimum_issue
-from host_tools.ledger.schema import devices, redemptions, transfers
+from host_tools.ledger.evidence import CUMULATIVE, RECEIPT_AND_VOID, commit_to, freeze
+from host_tools.ledger.guarantee import cover, fraudulent, watched
+from host_tools.ledger.revocation import surely_revoked
+from host_tools.ledger.schema import certificates, devices, from_frozen, redemptions, transfers
 from protocol.errors import Refused, name_of
-from protocol.limits import check_visible
-from protocol.objects import OPERATOR_PAYEE, Receipt, Statement, Transfer
+from protocol.limits import GRACE_DAYS, check_days, check_visible
+from protocol.objects import OPERATOR_PAYEE, Receipt, Statement, Transfer, Void
 
 # transfers.state
 KNOWN = "known"  # signed by the payer, neither side's journal has shown it
@@ -28,6 +29,8 @@ PENDING = "pending"
 POSTED = "posted"
 VOID = "void"
 REFUSED = "refused"
+
+OUTDATED = "it names a Certificate that the payee had replaced"
 
 # redemptions.state
 CREDITED_REQUEST = "credited"  # for one Transfer, and for no other
@@ -52,6 +55,7 @@ def learn(connection: Connection, transfer: Transfer, now: int) -> bytes:
                 hash=transfer_hash,
                 payer=transfer.payer,
                 payee=transfer.payee,
+                payer_issue=transfer.payer_issue,
                 seq=transfer.seq,
                 number=transfer.number,
                 amount=transfer.amount,
@@ -71,20 +75,22 @@ def learn(connection: Connection, transfer: Transfer, now: int) -> bytes:
 def _check_cumulative(connection: Connection, transfer: Transfer, now: int) -> None:
     """On one base the cumulative amount grows by every Transfer.
 
-    One that does not hides what was spent: a fraud proof.
+    One that does not hides what was spent: a fraud proof. A Certificate's issue number stands for one base, and the
+    neighbours under it are enough: what grows from each to the next grows throughout.
     """
-    of_payer = select(transfers.c.transfer).where(transfers.c.payer == transfer.payer)
-    before = of_payer.where(transfers.c.seq < transfer.seq).order_by(transfers.c.seq.desc()).limit(1)
-    after = of_payer.where(transfers.c.seq > transfer.seq).order_by(transfers.c.seq).limit(1)
+    same_base = select(transfers.c.transfer).where(
+        transfers.c.payer == transfer.payer, transfers.c.payer_issue == transfer.payer_issue
+    )
+    before = same_base.where(transfers.c.seq < transfer.seq).order_by(transfers.c.seq.desc()).limit(1)
+    after = same_base.where(transfers.c.seq > transfer.seq).order_by(transfers.c.seq).limit(1)
     for query in (before, after):
         found = connection.execute(query).scalar_one_or_none()
         if found is None:
             continue
-        pair = sorted((transfer, Transfer.decode(found)), key=lambda one: one.seq)
-        same_base = pair[0].payer_issue == pair[1].payer_issue
-        if same_base and pair[1].cumulative < pair[0].cumulative + pair[1].amount:
-            proofs = [one.encode() for one in pair]
-            freeze(connection, transfer.payer, "its cumulative amount does not grow", proofs[0], proofs[1], now)
+        first, second = sorted((transfer, Transfer.decode(found)), key=lambda one: one.seq)
+        if second.cumulative < first.cumulative + second.amount:
+            what = "its cumulative amount does not grow"
+            freeze(connection, transfer.payer, CUMULATIVE, what, first.encode(), second.encode(), now)
 
 
 def debit(connection: Connection, transfer: Transfer, payee_key: bytes, now: int) -> None:
@@ -97,7 +103,8 @@ def debit(connection: Connection, transfer: Transfer, payee_key: bytes, now: int
 def claim(connection: Connection, receipt: Receipt, transfer: Transfer, in_journal: bool, now: int) -> str | None:
     """The payee's Receipt, from its own journal or from the payer's. Both signatures were checked.
 
-    Returns why it is refused, or None.
+    Returns why it is refused, or None. A second Receipt of one Transfer moves nothing and accuses nobody: two of them
+    in one history are no fraud that a third party could see.
     """
     transfer_hash = learn(connection, transfer, now)
     signed = receipt.encode()
@@ -105,17 +112,41 @@ def claim(connection: Connection, receipt: Receipt, transfer: Transfer, in_journ
     if registered:
         commit_to(connection, transfer.payee, receipt.seq, sha256(receipt.body()), receipt.previous, signed, now)
     known = _row(connection, transfer_hash)
-    if known.receipt is None:
-        _know(connection, transfer_hash, receipt=signed, refusal=refusal_of(connection, transfer))
-    elif known.receipt != signed and registered:
-        freeze(connection, transfer.payee, "one Transfer credited twice", known.receipt, signed, now)
-    if in_journal:
-        _know(connection, transfer_hash, credited=True)
+    again = known.receipt is not None and known.receipt_seq != receipt.seq
+    if known.receipt is None or (in_journal and not known.credited):
+        refusal = refusal_of(connection, transfer, receipt.seq)
+        _know(connection, transfer_hash, receipt=signed, receipt_seq=receipt.seq, refusal=refusal, credited=in_journal)
     place(connection, transfer_hash, now)
+    if in_journal and again:
+        return "this Transfer is credited in another record already"
     known = _row(connection, transfer_hash)
     if known.state == VOID:
         return "the payee has voided this Transfer"
     return known.refusal
+
+
+def installed(connection: Connection, payee: bytes, issue: int, seq: int, now: int) -> None:
+    """The device's journal installs its Certificate `issue` at `seq`: it took nothing above that names an older one."""
+    earlier = or_(certificates.c.installed_seq.is_(None), certificates.c.installed_seq > seq)
+    known = update(certificates).where(certificates.c.device == payee, certificates.c.issue == issue, earlier)
+    connection.execute(known.values(installed_seq=seq))
+    later = select(transfers.c.hash, transfers.c.transfer, transfers.c.receipt_seq).where(
+        transfers.c.payee == payee, transfers.c.receipt_seq > seq, transfers.c.refusal.is_(None)
+    )
+    for row in connection.execute(later).all():
+        if _outdated(connection, Transfer.decode(row.transfer), row.receipt_seq):
+            _know(connection, row.hash, refusal=OUTDATED)
+            place(connection, row.hash, now)
+
+
+def _outdated(connection: Connection, transfer: Transfer, receipt_seq: int) -> bool:
+    """Whether the payee had installed a newer Certificate than the one that this Transfer names when it credited it."""
+    newer = select(certificates.c.issue).where(
+        certificates.c.device == transfer.payee,
+        certificates.c.issue > transfer.payee_issue,
+        certificates.c.installed_seq < receipt_seq,
+    )
+    return connection.execute(newer.limit(1)).first() is not None
 
 
 def void(connection: Connection, transfer_hash: bytes, proof: bytes, now: int) -> None:
@@ -130,11 +161,15 @@ def close(connection: Connection, transfer_hash: bytes) -> None:
     _know(connection, transfer_hash, closed=True)
 
 
-def below_watermark(connection: Connection, payee: bytes, now: int) -> None:
-    """The payee's watermark has moved: what it does not credit below is void."""
+def below_watermark(connection: Connection, payee: bytes, older: int, now: int) -> None:
+    """The payee's watermark has moved up from `older`: what it does not credit between the two is void.
+
+    What lay below `older` was void when it moved there, or when it was learnt.
+    """
     watermark = registry.device(connection, payee).watermark
     open_ones = select(transfers.c.hash).where(
         transfers.c.payee == payee,
+        transfers.c.number >= older,
         transfers.c.number < watermark,
         transfers.c.credited.is_(False),
         transfers.c.void.is_(None),
@@ -152,19 +187,33 @@ def request_closed(connection: Connection, payee: bytes, number: int, now: int) 
         place(connection, transfer_hash, now)
 
 
-def default_overdue(connection: Connection, payee: bytes, now: int) -> int:
-    """Nobody said in time how the pending Transfers to this payee ended: they are booked to its account.
+def default_overdue(connection: Connection, today: int, now: int) -> int:
+    """Pending Transfers to payees whose last Certificate expired GRACE_DAYS before `today`: to the payees' accounts.
 
     Returns how many.
     """
-    overdue = select(transfers.c.hash).where(
-        transfers.c.payee == payee, transfers.c.state == PENDING, transfers.c.defaulted.is_(False)
+    overdue = (
+        select(transfers.c.hash)
+        .join(devices, transfers.c.payee == devices.c.id)
+        .where(
+            transfers.c.state == PENDING,
+            transfers.c.defaulted.is_(False),
+            devices.c.valid_until + GRACE_DAYS < today,
+        )
     )
     hashes = connection.execute(overdue).scalars().all()
     for transfer_hash in hashes:
         _know(connection, transfer_hash, defaulted=True)
         place(connection, transfer_hash, now)
     return len(hashes)
+
+
+def unconfirmed(connection: Connection, payee: bytes) -> int:
+    """What was posted to the payee on its own word alone: the payers' journals have not shown it yet."""
+    alone = select(func.coalesce(func.sum(transfers.c.amount), 0)).where(
+        transfers.c.state == POSTED, transfers.c.payee == payee, transfers.c.debited.is_(False)
+    )
+    return int(connection.execute(alone).scalar_one())
 
 
 def paid_by_frozen(connection: Connection, payee: bytes) -> bool:
@@ -177,12 +226,33 @@ def paid_by_frozen(connection: Connection, payee: bytes) -> bool:
     return connection.execute(theirs.limit(1)).first() is not None
 
 
+def payees_of_frozen(connection: Connection) -> set[bytes]:
+    """Everybody to whom money of a frozen payer was posted."""
+    theirs = select(transfers.c.payee).join(devices, transfers.c.payer == devices.c.id)
+    posted = theirs.where(devices.c.frozen > "", transfers.c.state == POSTED)  # an index finds these, not "is not null"
+    return set(connection.execute(posted.distinct()).scalars())
+
+
+def most_from_one_frozen(connection: Connection, payee: bytes) -> int:
+    """The most that was posted to this payee of one payer's money after that payer was frozen for fraud."""
+    most = select(func.coalesce(func.max(from_frozen.c.amount), 0)).where(from_frozen.c.payee == payee)
+    return connection.execute(most).scalar_one()
+
+
+def _count_from_frozen(connection: Connection, payee: bytes, payer: bytes, amount: int) -> None:
+    """It stays counted: a claim that is taken back later was no honest payee's."""
+    row = (from_frozen.c.payee == payee, from_frozen.c.payer == payer)
+    more = update(from_frozen).where(*row).values(amount=from_frozen.c.amount + amount)
+    if connection.execute(more).rowcount == 0:
+        connection.execute(from_frozen.insert().values(payee=payee, payer=payer, amount=amount))
+
+
 def place(connection: Connection, transfer_hash: bytes, now: int) -> None:
     """Move the money to the account that follows from what is known."""
     row = _row(connection, transfer_hash)
     payer = registry.device(connection, row.payer)
     payee = registry.find_device(connection, row.payee)
-    if row.void is None and not row.credited:
+    if row.void is None:
         proof = _unspoken_void(connection, row, payee)
         if proof is not None:
             _know(connection, transfer_hash, void=proof)
@@ -190,9 +260,17 @@ def place(connection: Connection, transfer_hash: bytes, now: int) -> None:
     state, holder = _holder(connection, row, payer, payee)
     if holder != row.held_by:
         books.move(connection, row.held_by, holder, row.amount, f"transfer {state}", transfer_hash, now)
+        for party in (payer, payee):
+            if party is not None and watched(party) and party.purse in (row.held_by, holder):
+                cover(connection, party.id, now)
+    if state == POSTED != row.state and payee is not None and fraudulent(payer):
+        _count_from_frozen(connection, payee.id, payer.id, row.amount)
     _know(connection, transfer_hash, state=state, held_by=holder)
-    if row.void is not None and row.receipt is not None and payee is not None:
-        freeze(connection, row.payee, "claimed and voided one Transfer", row.receipt, row.void, now)
+    signed_void: bytes = row.void or b""
+    named = signed_void[:1] == bytes((Void.TYPE,))  # a watermark names no Transfer
+    if named and row.receipt is not None and payee is not None:
+        what = "claimed and voided one Transfer"
+        freeze(connection, row.payee, RECEIPT_AND_VOID, what, row.receipt, signed_void, now)
 
 
 def _holder(connection: Connection, row: Row, payer: Row, payee: Row | None) -> tuple[str, int]:
@@ -212,12 +290,18 @@ def _holder(connection: Connection, row: Row, payer: Row, payee: Row | None) -> 
 def _unspoken_void(connection: Connection, row: Row, payee: Row | None) -> bytes | None:
     """The proof that a Transfer is void though no Void names it: a watermark above it, or our own Request.
 
-    That one pays nothing any more, or has paid for another Transfer, or was made out to another device.
+    The watermark's Statement must not cover a credit of it; one that was made later does not count. Our Request pays
+    nothing any more, or has paid for another Transfer, or was made out to another device.
     """
     if payee is None:
         return None
-    if payee.statement is not None and row.number < Statement.decode(payee.statement).watermark:
-        return payee.statement
+    if payee.statement is not None:
+        said = Statement.decode(payee.statement)
+        covered = row.credited and row.receipt_seq <= said.seq
+        if row.number < said.watermark and not covered:
+            return payee.statement
+    if row.credited or payee.kind >> 4 != OPERATOR_PAYEE:
+        return None
     ours = select(redemptions.c.number).where(
         redemptions.c.payee == payee.id,
         redemptions.c.number == row.number,
@@ -228,8 +312,11 @@ def _unspoken_void(connection: Connection, row: Row, payee: Row | None) -> bytes
     return b"" if connection.execute(ours).first() else None
 
 
-def refusal_of(connection: Connection, transfer: Transfer) -> str | None:
-    """Why a claim is not posted: only what the bound Certificates or the Transfer show, so honest payees are paid."""
+def refusal_of(connection: Connection, transfer: Transfer, receipt_seq: int) -> str | None:
+    """Why a claim is not posted: only what an honest payee knew when it credited it, so honest payees are paid.
+
+    That is what the bound Certificates, the Transfer and the payee's own journal below `receipt_seq` show.
+    """
     payer = registry.device(connection, transfer.payer)
     payee = registry.find_device(connection, transfer.payee)
     if payee is None:
@@ -239,13 +326,17 @@ def refusal_of(connection: Connection, transfer: Transfer) -> str | None:
     if paying is None or paid is None:
         return "it names a Certificate that the ledger did not issue"
     redeeming = payee.kind >> 4 == OPERATOR_PAYEE
+    if _outdated(connection, transfer, receipt_seq):
+        return OUTDATED
     if transfer.lot:
         return "lots are not settled"
-    if transfer.payer_issue < minimum_issue(connection, payee.operator, paid[0].epoch, payer.id):
+    if surely_revoked(connection, payee.operator, paid[0].epoch, payer.id, transfer.payer_issue):
         return "the payer was revoked, and the payee's Certificate says so"
     if paying[0].valid_until < paid[0].valid_from:
         return "the payer's Certificate expired before the payee's began"
     try:
+        if not redeeming:
+            check_days(paying[0], paid[0].valid_from)  # the payee's clock was not behind its own Certificate
         check_visible(transfer, paying[0], paid[0], redeeming)
     except Refused as refusal:
         return name_of(refusal.cause)

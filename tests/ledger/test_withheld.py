@@ -1,9 +1,8 @@
-"""Who gets no new Certificate though nothing proves fraud: the overdrawn and the revoked. Whom a list still names."""
+"""Who gets no new Certificate though nothing proves fraud: the overdrawn and the revoked."""
 
 import pytest
 
-from host_tools.ledger.errors import DeviceRevoked, InvalidInput
-from protocol.limits import CERTIFICATE_DAYS
+from host_tools.ledger.errors import DeviceRevoked
 from protocol.objects import DAY_S, VOID, Resolution, Revocations
 from tests.ledger.world import LOST_TRANSFER, Link, sale
 from tests.unit.world import KINDS, LinkLost, signer
@@ -21,10 +20,6 @@ def wallet(town):
 
 def revoke(town, device, by=1):
     return town.ledger.revoke(town.operators[by].key, by, device.id, town.now)
-
-
-def named(revocations: Revocations) -> set[bytes]:
-    return {who for who, _ in revocations.entries}
 
 
 def test_overdrawn_device_gets_no_certificate_until_it_is_covered(town, shop, wallet):
@@ -80,16 +75,3 @@ def test_device_that_only_another_operator_revoked_is_certified_by_its_own(town,
     revoke(town, wallet, by=2)
     assert town.sync(wallet).certified
     assert town.ledger.order_load(town.signer_of(wallet), wallet.id, 10, town.now).number == 2
-
-
-def test_full_list_has_room_again_when_the_revoked_have_expired_for_good(town, wallet, monkeypatch):
-    monkeypatch.setattr("host_tools.ledger.revocation.MAX_REVOCATIONS", 2)
-    foreign, last = town.device("foreign", operator=2), town.device("last")
-    assert named(revoke(town, wallet)) == {wallet.id}
-    assert named(revoke(town, foreign)) == {wallet.id, foreign.id}
-    town.now += CERTIFICATE_DAYS * DAY_S
-    with pytest.raises(InvalidInput, match="A list holds 2 entries"):
-        revoke(town, last)
-    town.now += DAY_S
-    assert named(revoke(town, last)) == {foreign.id, last.id}  # the foreign one may still be renewed
-    assert not town.sync(wallet).certified  # off the list, and revoked for good

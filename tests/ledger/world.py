@@ -8,14 +8,29 @@ forges it.
 import shutil
 from pathlib import Path
 
-from host_tools.ledger import Ledger, Settlement
-from protocol import apdu
+from host_tools.crypto import sha256, verify
+from host_tools.ledger import Ledger, Overdue, Settlement
+from host_tools.ledger.guarantee import UNFUNDED
+from protocol import apdu, fraud
 from protocol.errors import UNKNOWN_TRANSFER, RefusedByPeer
 from protocol.objects import PERSON, Certificate, Resolution, Statement
 from protocol.tap import Payment, PaymentTap
 from tests.unit.world import KINDS, NOW, REFERENCE, Device, Link, Operator, meet, sale, sale_tap, signer
 
-__all__ = ["LOST_CONFIRM", "LOST_TRANSFER", "Link", "Town", "clone", "meet", "pay_person", "refund", "sale", "sale_tap"]
+__all__ = [
+    "LOST_CONFIRM",
+    "LOST_TRANSFER",
+    "Link",
+    "Town",
+    "clone",
+    "forget_payers",
+    "meet",
+    "pay_person",
+    "refund",
+    "sale",
+    "sale_tap",
+    "unregistered",
+]
 
 LOST_TRANSFER = 3  # Link.cut_at in a sale: the payer has committed, the payee knows nothing
 LOST_CONFIRM = 4  # the payee has credited, the payer is in doubt
@@ -32,6 +47,11 @@ def clone(device: Device) -> Device:
     twin.settings.values = dict(device.settings.values)
     twin.restart()
     return twin
+
+
+def forget_payers(payee: Device) -> None:
+    """So many others have paid since that the payee does not remember what any payer said before."""
+    payee.purse._payers = []
 
 
 def pay_person(
@@ -101,9 +121,34 @@ class Town:
     def settle(self, device: Device, statement: bytes, records: list[bytes]) -> Settlement:
         """Hand an upload to the ledger; the books must balance after every one."""
         settlement = self.ledger.settle(self.signer_of(device), statement, records, self.now)
-        self.ledger.check()
-        assert self.ledger.reconciliation()["difference"] == 0
+        self.check()
         return settlement
+
+    def book_overdue(self) -> Overdue:
+        booked = self.ledger.book_overdue(self.now)
+        self.check()
+        return booked
+
+    def check(self) -> None:
+        """What holds after every step: the books balance, no loss lies about, and who is frozen for fraud is proven."""
+        self.ledger.check()
+        report = self.ledger.reconciliation()
+        assert report["difference"] == 0
+        rows = self.ledger.devices()
+        assert sum(row["guaranteed"] for row in rows) == -sum(report["guarantee"].values())
+        for row in rows:
+            frozen = row["frozen"]
+            assert not frozen or row["purse"] >= 0, "the guarantee bears what a frozen purse lacks"
+            private = frozen is None or frozen == UNFUNDED or frozen.startswith("rolled back")
+            kinds = self.proven(bytes.fromhex(row["id"]))
+            assert kinds or private, f"{row['name']} is {frozen}, and nothing proves it"
+            assert frozen or not kinds, f"{row['name']} is proven guilty, and not frozen"
+
+    def proven(self, who: bytes) -> set[str]:
+        """What anybody who has the root key finds proven against a device."""
+        found = [fraud.check(proof, self.root.public, sha256, verify) for proof in self.ledger.fraud_proofs(who)]
+        assert all(finding.device == who for finding in found)
+        return {finding.kind for finding in found}
 
     def install(self, device: Device, settlement: Settlement) -> None:
         """Hand the ledger's objects to the device, in order."""
@@ -146,6 +191,10 @@ class Town:
     def pending(self) -> int:
         return self.sums()["pending"]
 
+    def loss(self) -> int:
+        """What the operators' guarantees bear."""
+        return -self.sums()["guarantee"]
+
     # A second history of the same town
 
     def fork(self, folder: Path) -> "Town":
@@ -172,3 +221,14 @@ def refund(terminal: Device, wallet: Device, amount: int, purpose: int) -> Payme
 
 def certificate_in(settlement: Settlement) -> Certificate:
     return Certificate.decode(settlement.objects[-2])
+
+
+def unregistered(town, name, kind):
+    """Personalised with the operator's true key, but past the ledger."""
+    bank = town.operators[1]
+    stranger = Device(name, town.clock)
+    certificate = bank.certify(stranger.generate_key(), KINDS[kind])
+    acknowledgement = bank.acknowledge(certificate, stranger.purse.head_hash)
+    objects = bank.certificate.encode() + certificate.encode() + acknowledgement.encode()
+    stranger.send(apdu.PERSONALISE, town.root.public + objects)
+    return stranger

@@ -1,0 +1,72 @@
+"""Who bears it when a purse has less than nothing: the books of frozen, unfunded and lost devices.
+
+While a device is in good standing its purse may be negative, since its own credits may still be on their way. From the
+moment it is frozen, and at the deadline for an unfunded one, the operator's guarantee account bears what is missing;
+what comes in later repays it. The purse of a lost device is emptied into its owner's account on its pay-back day, and
+stays empty: what surfaces later is taken from what the owner got, and the rest from the guarantee. So whenever the news
+comes, and in whatever order, the owner ends with what the purse held, and the guarantee with what it lacked.
+"""
+
+from sqlalchemy import Connection, Row, select, update
+
+from host_tools.ledger import books
+from host_tools.ledger.schema import devices
+
+UNFUNDED = "unfunded: it paid more than it ever received"  # devices.frozen; the one reason that is ever lifted
+
+
+def fraudulent(device: Row) -> bool:
+    """Frozen for good, not only until its funding arrives."""
+    return device.frozen not in (None, UNFUNDED)
+
+
+def watched(device: Row) -> bool:
+    """Whether what happens to its purse concerns anybody but its owner: not while it is in good standing."""
+    return device.frozen is not None or device.paid_back is not None
+
+
+def cover(connection: Connection, who: bytes, now: int) -> None:
+    """Bring the books of a device in line after its purse or its standing changed; one in good standing is left alone.
+
+    Whoever moves money into or out of a purse, or freezes its device, calls this.
+    """
+    device = connection.execute(select(devices).where(devices.c.id == who)).one()
+    if not watched(device):
+        return
+    held = books.balance(connection, device.purse)
+    if held < 0:
+        _bear(connection, device, -held, now)
+    elif held > 0:
+        _repay(connection, device, held, now)
+
+
+def _bear(connection: Connection, device: Row, missing: int, now: int) -> None:
+    """What the purse lacks: from what a lost device's owner was paid back, while it is there; else the guarantee."""
+    charged = 0
+    if device.paid_back:
+        charged = max(0, min(missing, device.paid_back, books.balance(connection, device.account)))
+    if charged:
+        books.move(connection, device.account, device.purse, charged, "late claim", device.id, now)
+        _set(connection, device, paid_back=device.paid_back - charged)
+    if missing > charged:
+        guarantee = books.operator_account(connection, books.GUARANTEE, device.operator)
+        books.move(connection, guarantee, device.purse, missing - charged, "loss guaranteed", device.id, now)
+        _set(connection, device, guaranteed=device.guaranteed + missing - charged)
+
+
+def _repay(connection: Connection, device: Row, held: int, now: int) -> None:
+    """What the purse holds: the guarantee gets back what it bore, a lost device's owner the rest."""
+    repaid = min(held, device.guaranteed)
+    if repaid:
+        guarantee = books.operator_account(connection, books.GUARANTEE, device.operator)
+        books.move(connection, device.purse, guarantee, repaid, "guarantee repaid", device.id, now)
+        _set(connection, device, guaranteed=device.guaranteed - repaid)
+    if device.paid_back is not None and held > repaid:
+        books.move(connection, device.purse, device.account, held - repaid, "lost device paid back", device.id, now)
+        _set(connection, device, paid_back=device.paid_back + held - repaid)
+    if device.frozen == UNFUNDED and repaid == device.guaranteed:
+        _set(connection, device, frozen=None)
+
+
+def _set(connection: Connection, device: Row, **values) -> None:
+    connection.execute(update(devices).where(devices.c.id == device.id).values(**values))
