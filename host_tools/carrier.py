@@ -1,5 +1,5 @@
-"""What a host does between a device and the ledger: personalise, load, sync, redeem. It carries; it can neither forge
-nor keep anything.
+"""What a host does between a device and the ledger: personalise, load, sync, redeem, order. It carries; it can neither
+forge nor keep anything.
 
 Every flow can be cut anywhere and run again with the same result: the ledger repeats its answers, the device repeats
 its own, and where an earlier run may have done its work unseen (`load`, `redeem`) that is looked for first. `now` is
@@ -19,6 +19,7 @@ from host_tools.ledger.errors import UnknownDevice
 from host_tools.ledger.settlement import Settlement
 from protocol.errors import (
     ALREADY_PERSONALISED,
+    MISMATCH,
     NOT_FOUND,
     NOT_PERSONALISED,
     SERVICE,
@@ -28,7 +29,7 @@ from protocol.errors import (
 )
 from protocol.info import DeviceInfo
 from protocol.limits import MAX_IN_DOUBT, check_headroom
-from protocol.objects import Certificate, Load, Receipt, Resolution, Transfer, device_id
+from protocol.objects import Certificate, Load, Order, Receipt, Resolution, Transfer, device_id
 
 
 class CarrierError(Exception):
@@ -37,6 +38,10 @@ class CarrierError(Exception):
 
 class WrongOperator(CarrierError):
     """The device belongs to another operator than the one this host works for."""
+
+
+class WrongDevice(CarrierError):
+    """The device on the link is not the one that was named."""
 
 
 class LoadWaiting(CarrierError):
@@ -54,6 +59,24 @@ class NotDelivered(CarrierError):
         said = explain(cause)
         super().__init__(f"{said.what} What it uploaded is in the books, and no money is lost. {said.advice}")
         self.cause = cause
+
+
+class NotObeyed(CarrierError):
+    """The device refused an Order for `cause`; nothing was changed in it."""
+
+    def __init__(self, cause: int):
+        super().__init__(str(_ORDER_REFUSED.get(cause) or explain(cause)))
+        self.cause = cause
+
+
+# What a refusal means of an Order to unblock the PIN, where that is more than it means elsewhere.
+_ORDER_REFUSED = {
+    NOT_FOUND: f"The device has no PIN, or has no room for one. {NO_MONEY_MOVED} Nothing needs to be done.",
+    MISMATCH: (
+        "The device asks for its PIN when it is switched on, and its key is encrypted under it: without the PIN nobody"
+        f" has the key. {NO_MONEY_MOVED} Give it new tries, without --forget; if the PIN is lost: jiaozi device lost"
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -107,6 +130,28 @@ def own_certificate(client: DeviceClient, operator: int | None = None) -> Certif
 def own_id(client: DeviceClient) -> bytes:
     """The id of the device on the link. Raises `Refused(NOT_PERSONALISED)`."""
     return device_id(own_certificate(client).key, sha256)
+
+
+def named_device(client: DeviceClient, device: bytes, name: str) -> None:
+    """The device on the link must be the one that was named. Raises `WrongDevice`, `Refused(NOT_PERSONALISED)`."""
+    here = own_id(client)
+    if here != device:
+        raise WrongDevice(f"This is device {here.hex()[:8]}, not {name}. {NO_MONEY_MOVED} Connect {name}, then repeat.")
+
+
+def order(client: DeviceClient, ledger: Ledger, signer: Signer, what: int, argument: int, now: int) -> Order:
+    """Sign the device's next Order and have the device do it. Cut off? The next run signs another, which does the same.
+
+    Raises `NotObeyed`.
+    """
+    signed = ledger.order(signer, own_id(client), what, argument, now)
+    try:
+        client.put(signed.encode())
+    except RefusedByPeer as refusal:
+        if refusal.cause == SERVICE:  # only its next start finds out whether it has done it
+            raise
+        raise NotObeyed(refusal.cause) from refusal
+    return signed
 
 
 def personalise(

@@ -100,6 +100,10 @@ EXPLANATIONS = {
     errors.RETIRED: _still("The device is retired: it neither pays nor is paid.", "Take it to its operator."),
     errors.LOT: _still("This is money with conditions, which the device cannot take.", "Load plain money."),
     errors.REVOCATIONS_MISSING: _still("The device lacks the latest list of blocked devices.", "Run: jiaozi sync"),
+    errors.LOCKED: _still(
+        "The device waits for its PIN, without which it signs nothing.",
+        "Enter the PIN on the device, then repeat. If it is blocked: jiaozi operator unblock-pin",
+    ),
 }
 
 

@@ -5,8 +5,8 @@ from typing import Annotated
 import typer
 
 from host_tools import carrier
+from host_tools.cli import control, journal_view, links, moving, options, output
 from host_tools.cli import home as homes
-from host_tools.cli import journal_view, links, moving, options, output
 from host_tools.cli.currencies import Currency
 from host_tools.cli.exits import BadInput
 from host_tools.cli.home import Home
@@ -17,7 +17,12 @@ from protocol.objects import TERMINAL, WALLET
 app = typer.Typer(no_args_is_help=True, help="One device, at a serial port or on an NFC reader.")
 
 KINDS = {f"wallet-{level}": WALLET << 4 | level for level in range(1, 5)} | {"terminal": TERMINAL << 4}
-_FLAGS = ((apdu.BUSY, "busy"), (apdu.OUT_OF_SERVICE, "out of service"), (apdu.RETIRED, "retired"))
+_FLAGS = (
+    (apdu.BUSY, "busy"),
+    (apdu.OUT_OF_SERVICE, "out of service"),
+    (apdu.RETIRED, "retired"),
+    (apdu.LOCKED, "locked: it waits for its PIN"),
+)
 
 
 @app.command()
@@ -31,6 +36,7 @@ def info(
     """What the device says of itself. Needs no ledger; with one, amounts are shown in its currency."""
     with links.device(port, reader) as client:
         states = [name for flag, name in _FLAGS if client.flags & flag]
+        epochs = {"epoch": client.epoch, "root_epoch": client.root_epoch}
         certificate = client.certificate
         if certificate is None:
             facts = {"personalised": False, "states": states}
@@ -48,6 +54,8 @@ def info(
         "in_doubt": said.in_doubt,
         "payments_in_doubt": said.in_doubt_count,
         "states": states,
+        "locked": bool(said.flags & apdu.LOCKED),
+        **epochs,
         "records": said.head_seq,
         "records_since_sync": said.head_seq - said.base_seq,
         "certificate_issue": said.issue,
@@ -70,6 +78,7 @@ def _info_lines(facts: dict, currency: Currency | None) -> dict[str, str]:
         lines["state"] = ", ".join(facts["states"])
     lines["limits"] = f"holds {amount('balance_limit')}, pays {amount('payment_limit')} at once"
     lines["certificate"] = f"number {facts['certificate_issue']}, valid until {facts['valid_until']}"
+    lines["blocked devices"] = f"knows list {facts['epoch']} of its operator, {facts['root_epoch']} of the root"
     lines["journal"] = f"{facts['records']} records, {facts['records_since_sync']} not yet synced"
     return lines
 
@@ -126,6 +135,7 @@ def personalise(
 
 app.command()(moving.load)
 app.command()(moving.redeem)
+app.command()(control.lost)
 
 
 @app.command()

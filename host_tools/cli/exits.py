@@ -4,12 +4,14 @@ from enum import IntEnum
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from host_tools.carrier import Blocked, CarrierError, LoadWaiting, NotDelivered, WrongOperator
+from host_tools.carrier import Blocked, CarrierError, LoadWaiting, NotDelivered, NotObeyed, WrongDevice, WrongOperator
 from host_tools.devices import errors as device_errors
 from host_tools.devices.client import UnreadableAnswer
+from host_tools.fraud_file import FraudFileError
 from host_tools.keys import KeyFileError
 from host_tools.ledger import errors as ledger_errors
 from protocol import errors as causes
+from protocol.fraud import NotProven
 
 
 class BadInput(Exception):
@@ -57,6 +59,8 @@ class Exit(IntEnum):
     NOT_SET_UP = 19, "the device is not personalised, or already is"
     LOAD_WAITING = 20, "the amount has left the account and is still on its way to the device"
     NOT_SHOWN = 21, "it is done, but its result could not be written to stdout or read back; look before repeating"
+    NOT_PROVEN = 22, "the file proves no fraud under this root key, or there is no proof"
+    HELD_BACK = 23, "a new terminal redeems what its payers have not confirmed yet only later"
     DEFECT = 70, "a defect of this program"
     INTERRUPTED = 130, "interrupted by Ctrl-C"
 
@@ -78,6 +82,7 @@ OF_CAUSE = {
     causes.INSUFFICIENT_BALANCE: Exit.NOT_ENOUGH,
     causes.CONFIRM: Exit.CONFIRM,
     causes.REQUEST_OPEN: Exit.CONFIRM,
+    causes.LOCKED: Exit.CONFIRM,
     causes.BAD_CERTIFICATE: Exit.NOT_GENUINE,
     causes.BAD_SIGNATURE: Exit.NOT_GENUINE,
     causes.REVOKED: Exit.REVOKED,
@@ -92,6 +97,9 @@ _OF_ERROR: tuple[tuple[type[Exception], Exit], ...] = (
     (BadInput, Exit.USAGE),
     (CheckFailed, Exit.CHECK_FAILED),
     (NotShown, Exit.NOT_SHOWN),
+    (FraudFileError, Exit.NOT_PROVEN),
+    (NotProven, Exit.NOT_PROVEN),
+    (ledger_errors.NotProven, Exit.NOT_PROVEN),
     (KeyFileError, Exit.KEY),
     (device_errors.CardRemoved, Exit.CARD_REMOVED),
     (device_errors.NoCard, Exit.WRONG_CARD),
@@ -101,11 +109,13 @@ _OF_ERROR: tuple[tuple[type[Exception], Exit], ...] = (
     (ledger_errors.UnknownDevice, Exit.WRONG_CARD),
     (ledger_errors.UnknownOperator, Exit.UNKNOWN_OPERATOR),
     (ledger_errors.InsufficientFunds, Exit.NOT_ENOUGH),
+    (ledger_errors.HeldBack, Exit.HELD_BACK),
     (ledger_errors.DeviceFrozen, Exit.REVOKED),
     (ledger_errors.DeviceRevoked, Exit.REVOKED),
     (ledger_errors.LedgerError, Exit.LEDGER_REFUSED),
     (SQLAlchemyError, Exit.LEDGER_REFUSED),
     (WrongOperator, Exit.UNKNOWN_OPERATOR),
+    (WrongDevice, Exit.WRONG_CARD),
     (LoadWaiting, Exit.LOAD_WAITING),
     (Blocked, Exit.REVOKED),
     (CarrierError, Exit.REFUSED),
@@ -116,6 +126,6 @@ _OF_ERROR: tuple[tuple[type[Exception], Exit], ...] = (
 
 def of_error(error: BaseException) -> Exit | None:
     """The exit code for an error that a person can do something about; None for a defect."""
-    if isinstance(error, causes.Refused | NotDelivered):
+    if isinstance(error, causes.Refused | NotDelivered | NotObeyed):
         return OF_CAUSE.get(error.cause, Exit.REFUSED)
     return next((code for kind, code in _OF_ERROR if isinstance(error, kind)), None)

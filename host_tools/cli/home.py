@@ -9,13 +9,13 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from host_tools import keys
-from host_tools.cli import currencies, passphrase
+from host_tools.cli import currencies, output, passphrase
 from host_tools.cli.currencies import Currency
 from host_tools.cli.exits import BadInput
 from host_tools.crypto import Signer
 from host_tools.ledger import Ledger
 from host_tools.ledger.errors import UnknownAccount, UnknownDevice
-from protocol.objects import OPERATOR_PAYEE
+from protocol.objects import DAY_S, OPERATOR_PAYEE
 
 MAX_OPERATOR = 0xFFFF
 MAX_NAME = 50  # of accounts in the ledger; an operator has an account of its own name
@@ -166,7 +166,7 @@ def account_number(ledger: Ledger, operator: int, name: str) -> int:
 
 def find_device(ledger: Ledger, text: str) -> dict:
     """The device of this name, or whose id begins so. Raises `UnknownDevice`, `BadInput` if there are several."""
-    rows = ledger.devices()
+    rows = ledger.devices(now())
     found = [row for row in rows if row["name"] == text] or [row for row in rows if row["id"].startswith(text.lower())]
     if not found:
         raise UnknownDevice(f"No device is called {text!r}, and no id begins so", "List them with: jiaozi report")
@@ -181,4 +181,6 @@ def blocked(device: dict) -> str:
     """Why a device gets nothing any more, for people; empty for a device in good standing."""
     if device["frozen"]:
         return f"frozen: {device['frozen']}"
+    if device["lost_at"] is not None:
+        return f"lost, reported on {output.day_text(device['lost_at'] // DAY_S)}"
     return "revoked by its operator" if device["revoked"] else ""

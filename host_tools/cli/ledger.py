@@ -45,28 +45,34 @@ def status(
     """Where the issued money is, in sums."""
     with Home(home, ledger).ledger() as books:
         report = books.reconciliation()
-        devices = [row for row in books.devices() if row["kind"] >> 4 != OPERATOR_PAYEE]
+        devices = [row for row in books.devices(homes.now()) if row["kind"] >> 4 != OPERATOR_PAYEE]
         currency = homes.ledger_currency(books)
         dead_letters = len(books.dead_letters())
     sums = {part: sum(report[part].values()) for part in PARTS}
     frozen = [row["name"] for row in devices if row["frozen"]]
-    revoked = [row["name"] for row in devices if row["revoked"]]
+    lost = [row["name"] for row in devices if row["lost_at"] is not None]
+    revoked = [row["name"] for row in devices if row["revoked"] and row["lost_at"] is None]
+    held = sum(row["held"] for row in devices)
     facts = {
         "currency": output.currency_facts(currency),
         "issued": report["issued"],
         **sums,
+        "held": held,
         "difference": report["difference"],
         "devices": len(devices),
         "frozen": len(frozen),
+        "lost": len(lost),
         "revoked": len(revoked),
         "dead_letters": dead_letters,
     }
     rows = [(part.replace("_", " "), output.amount_text(amount, currency)) for part, amount in sums.items()]
     rows.append(("issued", output.amount_text(report["issued"], currency)))
     parts: list[RenderableType] = [output.listing(("where", "amount"), rows, ("amount",)), ""]
-    groups = (("frozen", frozen), ("revoked", revoked))
+    groups = (("frozen", frozen), ("lost", lost), ("revoked", revoked))
     parts.append(f"{len(devices)} devices")
     parts += [f"{len(names)} {state}: {', '.join(names)}" for state, names in groups if names]
+    if held:
+        parts.append(f"{output.amount_text(held, currency)} in purses cannot be redeemed now. See: jiaozi report")
     if dead_letters:
         parts.append(output.warning(f"{dead_letters} records were not taken. See: jiaozi report"))
     output.tell(as_json, facts, *parts)
@@ -193,12 +199,21 @@ def book_overdue(
     ledger: options.LedgerUrl = None,
     as_json: options.Json = False,
 ) -> None:
-    """Book payments that stay pending to payees whose time to sync is over. Run it once a day.
+    """Do what is due: book payments whose payee never came, freeze what nobody funded, pay lost devices back.
 
-    The money goes to the payee's owner, whose account gets it: a payee that was lost has most likely handed out the
-    goods.
+    Run it once a day. A payment that stays pending goes to its payee's owner, since a payee that was lost has most
+    likely handed out the goods. A purse that stays below zero is booked to its operator's guarantee. The money of a
+    lost device goes to its owner's account.
     """
     with Home(home, ledger).ledger() as books:
-        booked = books.book_overdue(homes.now())
-    text = "Nothing is overdue." if booked == 0 else f"{booked} overdue payments booked to their payees' accounts."
-    output.tell(as_json, {"booked": booked}, output.done(text))
+        done = books.book_overdue(homes.now())
+    lines = [
+        text
+        for count, text in (
+            (done.transfers, f"Overdue payments booked to their payees' accounts: {done.transfers}."),
+            (done.unfunded, f"Devices frozen that nobody funded, booked to the guarantee: {done.unfunded}."),
+            (done.paid_back, f"Lost devices whose money went back to their owners' accounts: {done.paid_back}."),
+        )
+        if count
+    ]
+    output.tell(as_json, done._asdict(), *[output.done(text) for text in lines or ["Nothing is overdue."]])

@@ -9,7 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from typer.exceptions import TyperException
 
 from host_tools.causes import UPDATE, explain
-from host_tools.cli import device, exits, ledger, operator, output, streams
+from host_tools.cli import device, exits, fraud, ledger, operator, output, streams
 from host_tools.cli.bench import bench
 from host_tools.cli.demo import demo
 from host_tools.cli.exits import Exit
@@ -29,6 +29,7 @@ app = typer.Typer(
 app.add_typer(operator.app, name="operator")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(device.app, name="device")
+app.add_typer(fraud.app, name="fraud")
 app.command()(sync)
 app.command()(report)
 app.command()(demo)

@@ -10,10 +10,10 @@ MAX_LEDGER_AMOUNT = 10**15  # of one posting; thousands of them fit the ledger's
 _AMOUNT = re.compile(r"([0-9]{1,19})(?:\.([0-9]{1,19}))?")
 
 
-def parse(text: str, currency: Currency, maximum: int = MAX_DEVICE_AMOUNT) -> int:
+def parse(text: str, currency: Currency, maximum: int = MAX_DEVICE_AMOUNT, minimum: int = 1) -> int:
     """`18.50` as 1850 for a currency with two decimals.
 
-    Raises `BadInput` for anything that is not exactly a positive amount.
+    Raises `BadInput` for anything that is not exactly an amount in these bounds.
     """
     typed = _AMOUNT.fullmatch(text)
     if typed is None:
@@ -25,7 +25,7 @@ def parse(text: str, currency: Currency, maximum: int = MAX_DEVICE_AMOUNT) -> in
         has = f"{currency.exponent} decimals" if currency.exponent else "no decimals"
         raise BadInput(f"{text} has too many decimals: {currency.code} has {has}.")
     amount = int(whole + decimals.ljust(currency.exponent, "0"))
-    if amount == 0:
+    if amount < minimum:
         raise BadInput("The amount is 0. Choose one above it.")
     if amount > maximum:
         raise BadInput(f"{text} is too much: the highest amount here is {with_code(maximum, currency)}.")

@@ -11,7 +11,7 @@ from host_tools.cli.currencies import Currency
 from host_tools.cli.home import Home
 from host_tools.devices.client import DeviceClient
 from host_tools.ledger import Ledger
-from host_tools.ledger.errors import InsufficientFunds
+from host_tools.ledger.errors import InsufficientFunds, NotRedeemable
 
 _Amount = Annotated[str, typer.Argument(metavar="AMOUNT", help="In the operator's currency, like 18.50.")]
 
@@ -69,6 +69,9 @@ def redeem(
                 moved = carrier.redeem(client, books, signer, payee_signer, units, homes.now())
             except InsufficientFunds:
                 raise _short_purse(books, client, units, currency) from None
+            except NotRedeemable as error:
+                free = f"{error.what}. {output.amount_text(error.free, currency)} can be redeemed now"
+                raise type(error)(free, error.advice, error.free) from None
             with output.telling():
                 facts = _moved_facts(books, moved, currency)
     _tell_moved(as_json, facts, f"{output.amount_text(units, currency)} redeemed from {facts['name']}.", currency)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from host_tools import keys
-from host_tools.cli import currencies, options, output, passphrase
+from host_tools.cli import control, currencies, options, output, passphrase
 from host_tools.cli import home as homes
 from host_tools.cli.currencies import Currency
 from host_tools.cli.exits import BadInput
@@ -152,15 +152,20 @@ def revoke(
         "name": row["name"],
         "operator": number,
         "epoch": revocations.epoch,
-        "entries": len(revocations.entries),
     }
     output.tell(
         as_json,
         facts,
         output.done(f"{row['name']} is blocked by operator {number}, on its list number {revocations.epoch}."),
-        "Each of the operator's devices refuses it from its own next sync on. The operator's own device gets no new"
-        " certificate and no loads any more, and what its owner holds is for people to settle.",
+        "Other devices refuse it as soon as they know of the list, from a sync or by tap from one that knows. The"
+        " operator's own device gets no new certificate and no loads any more. What it holds is not paid back: for"
+        " that, report it lost (jiaozi device lost).",
     )
+
+
+app.command()(control.withdraw)
+app.command()(control.limits)
+app.command("unblock-pin")(control.unblock_pin)
 
 
 @app.command("list")
@@ -172,9 +177,12 @@ def list_(
     """List the operators of the ledger."""
     here = Home(home, ledger)
     with here.ledger() as books:
-        rows = [(row["name"], books.operator_certificate(row["operator"])) for row in homes.operator_rows(books)]
-    facts = [_facts(certificate, name, certificate.operator in here.operators()) for name, certificate in rows]
-    columns = ("operator", "name", "currency", "valid until", "key here")
+        facts = []
+        for row in homes.operator_rows(books):
+            certificate = books.operator_certificate(row["operator"])
+            known = _facts(certificate, row["name"], certificate.operator in here.operators())
+            facts.append(known | {"withdrawn": books.operator_revoked(certificate.operator)})
+    columns = ("operator", "name", "currency", "valid until", "key here", "state")
     lines = [
         (
             str(row["operator"]),
@@ -182,6 +190,7 @@ def list_(
             row["currency"]["code"],
             row["valid_until"],
             "yes" if row["key_here"] else "no",
+            "withdrawn" if row["withdrawn"] else "good",
         )
         for row in facts
     ]

@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 from rich.console import RenderableType
 
+from host_tools.cli import control, options, output
 from host_tools.cli import home as homes
-from host_tools.cli import options, output
 from host_tools.cli.currencies import Currency
 from host_tools.cli.device import kind_name
 from host_tools.cli.exits import BadInput
@@ -52,19 +52,25 @@ def report(
 
 def _of_all(books: Ledger, currency: Currency | None) -> tuple[dict, list[RenderableType]]:
     money = books.reconciliation()
-    devices = [row for row in books.devices() if row["kind"] >> 4 != OPERATOR_PAYEE]
+    everybody = books.devices(homes.now())
+    devices = [row for row in everybody if row["kind"] >> 4 != OPERATOR_PAYEE]
     letters, evidence = books.dead_letters(), books.evidence()
-    names = {row["id"]: row["name"] for row in books.devices()}
+    names = {row["id"]: row["name"] for row in everybody}
     parts: list[RenderableType] = [_money(money, currency)]
     if devices:
         rows = [
-            (row["name"], row["id"][:_SHORT], kind_name(row["kind"]), str(row["operator"]), _state(row))
+            (
+                row["name"],
+                row["id"][:_SHORT],
+                kind_name(row["kind"]),
+                str(row["operator"]),
+                _state(row),
+                output.amount_text(row["held"], currency) if row["held"] else "",
+            )
             for row in devices
         ]
-        parts += [
-            output.heading("Devices"),
-            output.listing(("name", "id", "kind", "operator", "state"), rows, ("operator",)),
-        ]
+        columns = ("name", "id", "kind", "operator", "state", "held back")
+        parts += [output.heading("Devices"), output.listing(columns, rows, ("operator", "held back"))]
     if letters:
         rows = [
             (output.time_text(row["at"]), names.get(row["device"], row["device"][:_SHORT]), row["reason"])
@@ -96,7 +102,10 @@ def _money(money: dict, currency: Currency | None) -> RenderableType:
 
 
 def _state(device: dict) -> str:
-    return homes.blocked(device) or "good"
+    state = homes.blocked(device) or "good"
+    if device["pay_back_day"] is None:
+        return state
+    return f"{state}; paid back from {output.day_text(device['pay_back_day'])} on"
 
 
 def _of_device(books: Ledger, text: str, currency: Currency | None) -> tuple[dict, list[RenderableType]]:
@@ -111,6 +120,11 @@ def _of_device(books: Ledger, text: str, currency: Currency | None) -> tuple[dic
         "state": _state(row),
         "in the books": output.amount_text(row["purse"], currency),
     }
+    if row["held"]:
+        fields["held back"] = f"{output.amount_text(row['held'], currency)}, not to be redeemed now"
+    if row["guaranteed"]:
+        fields["guarantee bears"] = output.amount_text(row["guaranteed"], currency)
+    fields |= control.limit_lines(row["limits"], currency)
     parts: list[RenderableType] = [output.fields(fields)]
     if loads:
         rows = [(str(load["number"]), output.amount_text(load["amount"], currency), load["state"]) for load in loads]

@@ -66,10 +66,10 @@ def _warnings(result: carrier.SyncReport) -> list[Text]:
 def _not_certified(row: dict, result: carrier.SyncReport) -> Exception:
     """What was uploaded is in the books, but the device got no new certificate."""
     if row["frozen"] or row["revoked"]:
-        return carrier.Blocked(
-            f"{row['name']} is {homes.blocked(row)}. What it uploaded is in the books. Its owner's claim is for people"
-            " to settle."
-        )
+        claim = "Its owner's claim is for people to settle."
+        if row["pay_back_day"] is not None and not row["frozen"]:
+            claim = f"Its money goes to its owner's account from {output.day_text(row['pay_back_day'])} on."
+        return carrier.Blocked(f"{row['name']} is {homes.blocked(row)}. What it uploaded is in the books. {claim}")
     return CheckFailed(
         f"{row['name']} got no new certificate: {result.note}. What it uploaded is in the books, and no money is lost."
     )

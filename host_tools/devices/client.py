@@ -42,12 +42,19 @@ class DeviceClient:
     def __init__(self, link: Link) -> None:
         self._link = link
         self.flags = 0
+        self.epoch = 0
+        self.root_epoch = 0
         self.certificate: Certificate | None = None
         self.select()
 
     def select(self) -> None:
-        """Select the application; sets `flags` and `certificate` (None on a device that is not personalised)."""
-        self.flags, _, self.certificate = self._read(apdu.decode_hello, self._send(apdu.select(apdu.AID)))
+        """Select the application; sets what the device says of itself.
+
+        `flags`; `epoch` and `root_epoch`, of the revocation lists of its operator and of the root that it knows; and
+        `certificate`, None on a device that is not personalised.
+        """
+        hello = self._read(apdu.decode_hello, self._send(apdu.select(apdu.AID)))
+        self.flags, self.epoch, self.root_epoch, self.certificate = hello
 
     def info(self) -> DeviceInfo:
         return self._read(DeviceInfo.decode, self._command(apdu.INFO))
