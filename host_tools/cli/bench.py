@@ -1,5 +1,6 @@
-"""`jiaozi bench`: what the device's cryptography costs."""
+"""`jiaozi bench`: what the device's cryptography costs, and how long a tap takes."""
 
+import importlib.util
 from typing import Annotated, Any
 
 import typer
@@ -30,32 +31,59 @@ ROWS = {
 COLUMNS = ("rv32", "xtensa", "viper", "c")
 
 
-@bench.callback()
-def _group() -> None:
-    """Keeps `crypto` a word of its own: typer would make a single command the whole group."""
-
-
 @bench.command()
 def crypto(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
     """Count what Ed25519 costs on each kind of chip, instruction by instruction, and time it on this computer.
 
     docs/benchmarks.md says what is counted, what is estimated, and with what it is compared.
     """
-    try:
-        # The emulator is a test tool, which the run-time part does without.
-        from host_tools.benchmarks import report
-        from host_tools.benchmarks.chips import WrongResult
-        from host_tools.benchmarks.unix import UnixError
-    except ModuleNotFoundError as error:
-        if error.name != "unicorn":
-            raise
-        raise BadInput("Counting instructions needs the test tools. Install them with: make test-setup") from error
+    _check_tools()
+    from host_tools.benchmarks import report
+    from host_tools.benchmarks.chips import WrongResult
+    from host_tools.benchmarks.unix import UnixError
+
     try:
         with output.progress("Counting instructions") as progress:
             facts = report.measure(progress)
     except (WrongResult, UnixError, SimulatorError) as error:
         raise CheckFailed(str(error)) from error
     output.tell(as_json, facts, *parts(facts))
+
+
+@bench.command()
+def tap(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
+    """How long a sale takes from the card in the field to "paid", modelled from everything that is exchanged.
+
+    docs/benchmarks.md says what is counted, what is estimated, and what is not in it.
+    """
+    _check_tools()
+    from host_tools.benchmarks import tap as model
+    from host_tools.benchmarks.bench_device import BenchError
+
+    try:
+        facts = model.measure()
+    except (BenchError, SimulatorError) as error:
+        raise CheckFailed(str(error)) from error
+    output.tell(as_json, facts, *_tap_parts(facts))
+
+
+def _check_tools() -> None:
+    """The emulator is a test tool, which the run-time part does without."""
+    if importlib.util.find_spec("unicorn") is None:
+        raise BadInput("Counting instructions needs the test tools. Install them with: make test-setup")
+
+
+def _tap_parts(facts: dict[str, Any]) -> list[RenderableType]:
+    rows = [(row["part"], f"{row['ms']:.1f}", row["source"]) for row in facts["parts"]]
+    meanwhile = ", ".join(f"{row['part']} {row['ms']:.1f}" for row in facts["meanwhile"])
+    moved = ", ".join(f"{name} {numbers['programs']}" for name, numbers in facts["journal"].items())
+    return [
+        output.heading(f"{facts['card']} pays {facts['reader']}: {facts['tap_ms']:.0f} ms from the field to paid"),
+        output.listing(("critical path", "ms", "source"), rows, numbers=("ms",)),
+        f"Meanwhile, in ms: {meanwhile}.",
+        f"{len(facts['exchanges'])} exchanges, {facts['air_bytes']} bytes on the air; journal programs: {moved}.",
+        f"{facts['ratio_to_reference']:.2f} of what is compared with: {facts['reference']}.",
+    ]
 
 
 def parts(facts: dict[str, Any]) -> list[RenderableType]:

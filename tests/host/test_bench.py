@@ -1,13 +1,15 @@
-"""`jiaozi bench crypto`: every number is there, none is over what was asked for, and the documentation has them."""
+"""`jiaozi bench`: every number is there, none is over what was asked for, and the documentation has them."""
 
 import contextlib
 import io
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from host_tools.benchmarks import tap as model
 from host_tools.cli import bench as command
 from host_tools.cli import output
 from host_tools.cli.exits import Exit
@@ -16,6 +18,8 @@ from host_tools.cli.main import run
 BACKENDS = ("rv32", "xtensa", "viper")
 OPERATIONS = ("sign", "verify", "verify_known_key")
 COUNTED = ("field_multiply", "field_square", "sha512_block", *OPERATIONS, "code_bytes", "ram_bytes")
+
+TAP_AT_MOST_MS = 200
 
 # Instructions, with the estimate of what is interpreted.
 AT_MOST = {
@@ -28,10 +32,10 @@ AT_MOST = {
 }
 
 
-def bench(*arguments: str) -> tuple[int, str, str]:
+def bench(*arguments: str, what: str = "crypto") -> tuple[int, str, str]:
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = run(["bench", "crypto", *arguments])
+        code = run(["bench", what, *arguments])
     return code, out.getvalue(), err.getvalue()
 
 
@@ -100,3 +104,60 @@ def test_a_person_sees_every_number(facts: dict, monkeypatch: pytest.MonkeyPatch
     output.tell(False, facts, *command.parts(facts))
     for backend in BACKENDS:
         assert all(f"{facts[backend][key]:,}" in shown.getvalue() for key in COUNTED)
+
+
+@pytest.fixture(scope="module")
+def tap() -> dict:
+    code, out, err = bench("--json", what="tap")
+    assert code == Exit.OK, err
+    return json.loads(out)
+
+
+def test_a_tap_is_the_sum_of_its_parts_and_no_longer_than_was_asked_for(tap: dict) -> None:
+    assert sum(row["ms"] for row in tap["parts"]) == pytest.approx(tap["tap_ms"], abs=0.2)
+    assert all(row["ms"] > 0 and row["source"] for row in tap["parts"])
+    assert tap["tap_ms"] <= TAP_AT_MOST_MS
+    assert tap["exchanges"] == ["select", "pay", "confirm"]
+
+
+def test_everything_that_must_be_verified_and_stored_is_in_a_tap(tap: dict) -> None:
+    """Both certificates, Request and Transfer are verified, Transfer and Receipt signed and committed."""
+    path, meanwhile = ({row["part"]: row["ms"] for row in tap[rows]} for rows in ("parts", "meanwhile"))
+    for part in ("verify certificate", "verify", "sign", "journal"):
+        assert path[f"wallet: {part}"] > 1
+    for part in ("verify", "sign", "journal"):
+        assert path[f"terminal: {part}"] > 1
+    assert "terminal: verify certificate" in meanwhile  # while the card works
+    assert path["wallet: verify"] == pytest.approx(meanwhile["wallet: verify"], rel=0.1)  # the Receipt's, after the tap
+    assert tap["journal"]["terminal"] == {"programs": 2, "pages": 3, "erases": 0}
+    assert tap["journal"]["wallet"]["programs"] == 4  # the debit, and after the tap the Receipt
+    assert tap["journal"]["wallet"]["erases"] == 0
+
+
+def test_the_page_has_the_parts_of_a_tap(tap: dict) -> None:
+    """What is estimated from traced bytecodes depends a little on the Python that traces."""
+    page = (Path(__file__).parents[2] / "docs" / "benchmarks.md").read_text().partition("## A tap")[2]
+    written = {
+        cells[1].strip(): float(cells[2])
+        for line in page.splitlines()
+        if len(cells := line.split("|")) == 5 and cells[2].strip().replace(".", "").isdigit()
+    }
+    wanted = {row["part"]: row["ms"] for row in tap["parts"]} | {"together": tap["tap_ms"]}
+    assert written.keys() == wanted.keys()
+    for part, ms in wanted.items():
+        assert written[part] == pytest.approx(ms, abs=0.1, rel=0.1 if "interpreter" in part else 0.02), part
+
+
+def test_a_tap_is_shown_to_a_person_too(tap: dict) -> None:
+    code, out, err = bench(what="tap")
+    assert code == Exit.OK, err
+    assert f"{tap['tap_ms']:.0f} ms from the field to paid" in out
+    for row in tap["parts"]:
+        assert row["part"] in out
+
+
+def test_a_tap_that_differs_from_the_simulated_one_is_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model, "_simulated", lambda folder: SimpleNamespace(frames=[SimpleNamespace(data=b"x")] * 10))
+    code, out, err = bench("--json", what="tap")
+    assert code != Exit.OK
+    assert "other frames than the model" in out + err
