@@ -1,0 +1,79 @@
+"""Long runs and replays of the stateful tests.
+
+python -m tests.stateful --steps 1000000 --seed 7        one JSON line; exit 1 if a promise was broken
+python -m tests.stateful --replay 7/1234                 an episode again, every step on a line
+python -m tests.stateful --replay 7/1234:88              the same up to step 88
+"""
+
+import argparse
+import json
+import sys
+import time
+import traceback
+from collections import Counter
+from itertools import count
+
+from tests.stateful.country import Country
+from tests.stateful.machine import STEPS_IN_EPISODE, Machine, run_episode
+
+ENOUGH = 5  # violations after which a run ends
+
+
+def run(steps: int, seed: int) -> dict:
+    """Episodes until there were so many steps. What breaks is named by the episode's seed and step."""
+    country = Country()
+    begun = time.monotonic()
+    done = 0
+    rules: Counter[str] = Counter(dict.fromkeys(Machine.RULES, 0))
+    facts: Counter[str] = Counter()
+    found: list[dict] = []
+    for number in count():
+        if done >= steps or len(found) == ENOUGH:
+            break
+        name = f"{seed}/{number}"
+        episode = run_episode(country, name, min(STEPS_IN_EPISODE, steps - done))
+        done += max(episode.steps, 1)
+        rules += episode.rules
+        facts += episode.facts
+        if episode.error is not None:
+            where = f"{name}:{episode.steps}"
+            found.append({"replay": where, "what": episode.trace[-1]})
+            print(f"Broken: {episode.trace[-1]}\nReplay: python -m tests.stateful --replay {where}", file=sys.stderr)
+    return {
+        "steps": done,
+        "violations": len(found),
+        "seed": seed,
+        "seconds": round(time.monotonic() - begun, 1),
+        "rules": dict(rules),
+        "facts": dict(facts),
+        "found": found,
+    }
+
+
+def replay(where: str) -> int:
+    seed, _, step = where.partition(":")
+    whole = int(step) + 1 if step else STEPS_IN_EPISODE
+    episode = run_episode(Country(), seed, min(whole, STEPS_IN_EPISODE), home=whole >= STEPS_IN_EPISODE)
+    for number, line in enumerate(episode.trace):
+        print(number, line)
+    if episode.error is None:
+        return 0
+    traceback.print_exception(episode.error)
+    return 1
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.stateful", description="Long runs of the stateful tests.")
+    parser.add_argument("--steps", type=int, default=10_000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--replay", metavar="SEED/EPISODE[:STEP]")
+    arguments = parser.parse_args()
+    if arguments.replay:
+        return replay(arguments.replay)
+    result = run(arguments.steps, arguments.seed)
+    print(json.dumps(result))
+    return 1 if result["violations"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
