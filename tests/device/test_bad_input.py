@@ -174,7 +174,7 @@ def test_a_payment_that_a_person_has_to_confirm(table: Table, terminal: Simulate
 
 
 def test_a_full_journal(table: Table, terminal: SimulatedDevice, tmp_path: Path) -> None:
-    """A wallet with two banks of 16 KB pays until nothing more fits, then refuses, and pays again after a sync."""
+    """A wallet with 12 sectors of flash pays until nothing more fits, then refuses, and pays again after a sync."""
     wallet = table.personalise(_small_wallet(table, tmp_path), WALLET_KIND, FUNDS)
     for _ in range(MAX_SALES):
         table.hands.ask(terminal, "1#")
@@ -200,7 +200,7 @@ def _small_wallet(table: Table, folder: Path) -> SimulatedDevice:
     described = boards / WALLET_BOARD / "board.toml"
     text = described.read_text()
     assert "size_bytes = 262144" in text
-    described.write_text(text.replace("size_bytes = 262144", "size_bytes = 32768"))
+    described.write_text(text.replace("size_bytes = 262144", "size_bytes = 49152"))
     build_modules(WALLET_BOARD, folder / "firmware", boards)
     world = table.world
     chip = VirtualPn532(world.air, "small wallet")
@@ -213,8 +213,14 @@ def _small_wallet(table: Table, folder: Path) -> SimulatedDevice:
 # --- who the other one is
 
 
-def test_an_expired_certificate(table: Table) -> None:
+def test_a_payer_too_long_without_a_sync(table: Table) -> None:
     wallet = table.wallet("wallet", FUNDS)
+    terminal = table.terminal("terminal", now=table.now + 61 * DAY_S)
+    refuse(table, terminal, wallet, errors.TOO_LONG_OFFLINE, by_card=False)
+
+
+def test_an_expired_certificate(table: Table) -> None:
+    wallet = table.wallet("wallet", FUNDS, days_limit=255)
     terminal = table.terminal("terminal", now=table.now + 91 * DAY_S)
     refuse(table, terminal, wallet, errors.EXPIRED, by_card=False)
 

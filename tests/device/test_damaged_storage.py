@@ -12,14 +12,13 @@ import pytest
 from host_tools.simulator.device import SimulatedDevice
 from protocol import apdu, errors
 from protocol.errors import RefusedByPeer
+from tests import micropython
 from tests.device.table import Table, words
 
 FUNDS = 10_00
 JOURNAL = "journal.flash"
 SETTINGS = ("settings.a", "settings.b")
-# firmware/storage/journal.py: the active bank begins with this; then 20 bytes of header, 12 of the first record's.
-BANK_MAGIC = b"JZJ1"
-IN_FIRST_RECORD = 20 + 12 + 60
+SECRET = "secret"
 
 
 def flip(path: Path, offset: int) -> None:
@@ -29,9 +28,10 @@ def flip(path: Path, offset: int) -> None:
 
 
 def damage_a_record(state: Path) -> None:
+    """The first installation: the wallet's key stands in its Certificate."""
+    settings = micropython.import_on_cpython("storage.settings").Settings(str(state / "settings"))
     path = state / JOURNAL
-    assert path.read_bytes().count(BANK_MAGIC) == 1
-    flip(path, path.read_bytes().index(BANK_MAGIC) + IN_FIRST_RECORD)
+    flip(path, path.read_bytes().index(settings.get("public")) + 9)
 
 
 def wipe_the_journal(state: Path) -> None:
@@ -58,13 +58,31 @@ def lose_the_settings(state: Path) -> None:
         (state / name).unlink()
 
 
+def lose_the_secret(state: Path) -> None:
+    (state / SECRET).unlink()
+
+
+def swap_the_secret(state: Path) -> None:
+    """Its file system on another chip."""
+    (state / SECRET).write_bytes(bytes(range(32)))
+
+
 def contents(state: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(state.iterdir())}
 
 
 @pytest.mark.parametrize(
     "damage",
-    [damage_a_record, wipe_the_journal, lose_the_journal, cut_the_journal, damage_both_settings, lose_the_settings],
+    [
+        damage_a_record,
+        wipe_the_journal,
+        lose_the_journal,
+        cut_the_journal,
+        damage_both_settings,
+        lose_the_settings,
+        lose_the_secret,
+        swap_the_secret,
+    ],
 )
 def test_a_damaged_device_asks_for_service(table: Table, damage: Callable[[Path], None]) -> None:
     terminal, wallet = table.terminal("terminal"), table.wallet("wallet", FUNDS)
@@ -89,9 +107,10 @@ def test_a_damaged_device_asks_for_service(table: Table, damage: Callable[[Path]
     assert table.info(wallet).balance in (0, FUNDS) and "SERVICE" in wallet.panel.text
     assert wallet.stop() == ""
     left = contents(wallet.state)
-    blank = {name for name, data in damaged.items() if data.count(0xFF) == len(data)}  # this one gets a bank header
-    assert {name: left[name] for name in damaged.keys() - blank} == {
-        name: damaged[name] for name in damaged.keys() - blank
+    if damage not in (lose_the_settings, lose_the_secret, swap_the_secret):  # there the journal was opened
+        assert {name: left[name] for name in damaged} == damaged
+    assert {name: left[name] for name in damaged if name != JOURNAL} == {
+        name: data for name, data in damaged.items() if name != JOURNAL
     }
     for name, data in whole.items():  # repaired by whoever has the right bytes
         (wallet.state / name).write_bytes(data)
@@ -104,10 +123,10 @@ def test_a_damaged_device_asks_for_service(table: Table, damage: Callable[[Path]
 def test_one_damaged_copy_of_the_settings_is_mended(table: Table, which: str) -> None:
     terminal, wallet = table.terminal("terminal"), table.wallet("wallet", FUNDS)
     assert wallet.stop() == ""
-    whole = contents(wallet.state)
+    whole = {name: (wallet.state / name).read_bytes() for name in SETTINGS}
     flip(wallet.state / which, 20)
     wallet.start()
-    assert contents(wallet.state) == whole
+    assert {name: (wallet.state / name).read_bytes() for name in SETTINGS} == whole
     table.hands.ask(terminal, "100#")
     table.tap(terminal, wallet, "RECEIVED\n1.00", "PAID\n1.00")
 

@@ -169,7 +169,7 @@ def test_answers_of_a_card(victim: Victim, seed: int) -> None:
     table, shop = victim.table, victim.shop
     with table.on_cable(victim.wallet) as client:
         assert client.certificate is not None
-        hello = apdu.respond(apdu.hello(apdu.PERSONALISED, 0, client.certificate))
+        hello = apdu.respond(apdu.hello(apdu.PERSONALISED, 0, 0, client.certificate))
 
     def answer(command: bytes) -> bytes:
         if command[1] == apdu.SELECT and dice.randrange(4):

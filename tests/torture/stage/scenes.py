@@ -1,0 +1,337 @@
+"""What devices do to each other in a torture: each scene has a start, which is made once and kept, and a play.
+
+`build` fills a table; `play` does what is cut; `again` is what people do afterwards when they tap instead of syncing.
+"""
+
+from bank import TERMINAL, WALLET, Wrong
+from image import Pin
+from seat import Board, Seat
+from table import Table
+from wish import Wish
+
+SALE, REFUND, PERSON, CASH_OUT = 1, 2, 3, 5
+JOURNAL_BYTES = 12 * 4096
+DISK_BYTES = 16 * 4096
+FUNDS = 1_000_000
+AMOUNT = 1_001
+OLDER = 2_002
+LARGE = 60_003  # above what a wallet pays without a person
+NEXT = 7
+
+
+class Scene:
+    """Two devices: "payer" has money, "payee" gets it."""
+
+    payer_kind, payee_kind = WALLET, TERMINAL
+    payer_operator = 1
+    payer_reads = False
+    purpose = SALE
+    lone = False  # one device only
+    confirm = False
+    amount = AMOUNT
+    by_ledger = False  # a tap does not settle everything
+
+    def seats(self, table: Table) -> None:
+        for name, kind, operator in (("payer", self.payer_kind, self.payer_operator), ("payee", self.payee_kind, 1)):
+            seat = table.add(name, Board(name, JOURNAL_BYTES, DISK_BYTES), kind, operator)
+            seat.start()
+            table.personalise(seat)
+            if name == "payer":
+                table.bank.order_load(seat.id, FUNDS)
+            table.sync(seat)
+
+    def wish(self, table: Table, amount: int) -> Wish:
+        reader, card = ("payer", "payee") if self.payer_reads else ("payee", "payer")
+        return Wish(table, reader, card, self.payer_reads, self.purpose, amount, self.confirm)
+
+    def build(self, table: Table) -> None:
+        self.seats(table)
+        self.before(table)
+        for seat in table.seats.values():
+            seat.tidy()
+        table.check_all()
+
+    def before(self, table: Table) -> None:
+        pass
+
+    def play(self, table: Table) -> None:
+        self.wish(table, self.amount).fulfil()
+
+    def tidy(self, table: Table) -> None:
+        for seat in table.seats.values():
+            seat.tidy()
+
+    def again(self, table: Table) -> None:
+        for wish in table.wishes:
+            if not wish.given_up:
+                wish.fulfil()
+
+    def started(self, seat: Seat) -> None:
+        """What its owner does when the device has started."""
+
+    def next(self, table: Table) -> None:
+        """Life goes on."""
+        self.wish(table, NEXT).fulfil()
+
+
+class Sale(Scene):
+    pass
+
+
+class UnknownOperator(Scene):
+    payer_operator = 2
+
+
+class Refund(Scene):
+    payer_kind, payee_kind = TERMINAL, WALLET
+    payer_reads = True
+    purpose = REFUND
+
+
+class CashOut(Refund):
+    purpose = CASH_OUT
+
+
+class Person(Scene):
+    payee_kind = WALLET
+    payer_reads = True
+    purpose = PERSON
+
+
+class PersonUnknown(Person):
+    payer_operator = 2
+
+
+class OlderVoid(Scene):
+    """The answer to PAY was lost and the person gave up: the next sale voids that payment first."""
+
+    tear_at = 3
+
+    def before(self, table):
+        older = self.wish(table, OLDER)
+        older.tap(self.tear_at)
+        older.cancel()
+
+
+class OlderPaid(OlderVoid):
+    """Only the Receipt was lost: the next sale delivers it first."""
+
+    tear_at = 4
+
+
+class OlderFound(OlderPaid):
+    """Somebody else paid in between: the payee has to look for the Receipt in its journal."""
+
+    def before(self, table):
+        OlderPaid.before(self, table)
+        other = table.add("other", Board("other", JOURNAL_BYTES, DISK_BYTES), WALLET)
+        other.start()
+        table.personalise(other)
+        table.bank.order_load(other.id, FUNDS)
+        table.sync(other)
+        Wish(table, "payee", "other", False, SALE, 20).fulfil()
+
+
+class PersonOlder(Person):
+    """The same from wallet to wallet: the Receipt was lost."""
+
+    def before(self, table):
+        older = self.wish(table, OLDER)
+        older.tap(5)
+        older.cancel()
+
+
+class PersonOlderVoid(Person):
+    """The Transfer never arrived."""
+
+    def before(self, table):
+        older = self.wish(table, OLDER)
+        older.tap(4)
+        older.cancel()
+
+
+class Confirm(Scene):
+    """Above the sum without confirmation: the first tap asks, the person agrees, the second tap pays."""
+
+    confirm = True
+    amount = LARGE
+
+
+class Cancel(Scene):
+    """Torn after the debit, cancelled, and the next sale at once."""
+
+    tear_at = 3
+
+    def play(self, table):
+        torn = self.wish(table, OLDER)
+        torn.tap(self.tear_at)
+        torn.cancel()
+        self.wish(table, AMOUNT).fulfil()
+
+
+class CancelPaid(Cancel):
+    """Torn after the credit: the screen says that it is paid, and the next sale delivers the Receipt."""
+
+    tear_at = 4
+
+
+class SyncPayer(Scene):
+    """Statement and records, a revocation list, a Resolution, a Load, a new Certificate, dropping what it covers."""
+
+    who = "payer"
+    by_ledger = True
+
+    def before(self, table):
+        for number in range(6):
+            self.wish(table, 10 + number).tap()
+        torn = self.wish(table, OLDER)
+        torn.tap(3)
+        torn.cancel()
+        table.sync(table.seats["payee"])
+        # The play begins with a device that was just started, which no longer knows this Request.
+        self.order(table)
+
+    def order(self, table):
+        table.bank.order_load(table.seats[self.who].id, 500)
+
+    def play(self, table):
+        table.sync(table.seats[self.who], revoke=True)
+
+    def again(self, table):
+        table.sync(table.seats[self.who], revoke=True)
+
+
+class SyncPayee(SyncPayer):
+    who = "payee"
+
+    def before(self, table):
+        for number in range(6):
+            self.wish(table, 10 + number).tap()
+        torn = self.wish(table, OLDER)
+        torn.tap(3)
+        torn.cancel()
+        table.sync(table.seats["payer"])
+        self.order(table)
+
+
+class SyncLong(SyncPayer):
+    """A sync that frees several sectors."""
+
+    def before(self, table):
+        for number in range(20):
+            self.wish(table, 10 + number).tap()
+            self.tidy(table)
+        self.order(table)
+
+
+class Personalise(Scene):
+    """From no key to the first money."""
+
+    lone = True
+
+    def seats(self, table):
+        seat = table.add("payer", Board("payer", JOURNAL_BYTES, DISK_BYTES), WALLET)
+        seat.start()
+
+    def play(self, table):
+        seat = table.seats["payer"]
+        table.personalise(seat)
+        if not table.bank.accounts[seat.id].loads:
+            table.bank.order_load(seat.id, FUNDS)
+        table.sync(seat)
+
+    def again(self, table):
+        seat = table.seats["payer"]
+        if seat.books is None or seat.books.seq < 2:
+            self.play(table)
+        else:
+            table.sync(seat)
+
+    def next(self, table):
+        table.bank.order_load(table.seats["payer"].id, NEXT)
+        table.sync(table.seats["payer"])
+
+
+class SpreadPush(Scene):
+    """The terminal knows a newer list of revocations than the wallet: a tap passes it on."""
+
+    informed = "payee"
+
+    def before(self, table):
+        table.sync(table.seats[self.informed], revoke=True)
+
+    def next(self, table):
+        Scene.next(self, table)
+        if len(set([seat.device.party.trust.list_of(1).epoch for seat in table.seats.values()])) != 1:
+            raise Wrong("the list was not passed on")
+
+
+class SpreadPull(SpreadPush):
+    """The wallet knows a newer one."""
+
+    informed = "payer"
+
+
+class PinScene(Personalise):
+    """A PIN is set, asked for, changed, wanted at power-on, and taken away. The key is never lost."""
+
+    pins = ("1234", "5678")
+
+    def seats(self, table):
+        Personalise.seats(self, table)
+        Personalise.play(self, table)
+
+    def started(self, seat):
+        pin = seat.device.pin = Pin(seat.device)
+        if pin.state and pin.state.wrong > 1:
+            raise Wrong("a power cut cost a try")
+        if seat.device.locked:
+            seat.device.unlock(self.known(pin))
+
+    def known(self, pin) -> bytes:
+        for digits in self.pins:
+            stretched = pin.check(digits)
+            if stretched:
+                return stretched
+        raise Wrong("no PIN opens the key")
+
+    def play(self, table):
+        seat = table.seats["payer"]
+        pin = seat.device.pin
+        pin.change(b"", self.pins[0], False)
+        if pin.check("9999"):
+            raise Wrong("takes another PIN")
+        pin.change(pin.check(self.pins[0]), self.pins[1], True)
+        pin.change(pin.check(self.pins[1]), self.pins[0], True)
+        pin.change(pin.check(self.pins[0]), "", False)
+        self.next(table)
+
+    def again(self, table):
+        pin = table.seats["payer"].device.pin
+        if pin.state:
+            pin.change(self.known(pin), "", False)
+
+
+SCENES = {
+    "sale": Sale,
+    "refund": Refund,
+    "cash-out": CashOut,
+    "person": Person,
+    "unknown-operator": UnknownOperator,
+    "person-unknown": PersonUnknown,
+    "older-void": OlderVoid,
+    "older-paid": OlderPaid,
+    "older-found": OlderFound,
+    "person-older": PersonOlder,
+    "person-older-void": PersonOlderVoid,
+    "confirm": Confirm,
+    "cancel": Cancel,
+    "cancel-paid": CancelPaid,
+    "sync-payer": SyncPayer,
+    "sync-payee": SyncPayee,
+    "sync-long": SyncLong,
+    "personalise": Personalise,
+    "spread-push": SpreadPush,
+    "spread-pull": SpreadPull,
+    "pin": PinScene,
+}

@@ -1,0 +1,27 @@
+"""Power cuts on the device's own code: a sample of every kind of tap and of sync, the same each time.
+
+`make torture` tries them all.
+"""
+
+import pytest
+
+from tests.torture.cuts import SCENES, cut, replay, replay_line
+
+POINTS_PER_SCENE = 40
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize("scene", SCENES)
+def test_nothing_is_lost_made_or_stuck(scene: str) -> None:
+    result = cut(POINTS_PER_SCENE, seed=1, scenes=[scene], processes=1)
+    assert [replay_line(violation) for violation in result["found"]] == []
+    assert result["cut_points"] == POINTS_PER_SCENE
+
+
+def test_there_are_twenty_thousand_cut_points_to_try() -> None:
+    assert sum(cut(1, scenes=SCENES, processes=1)["of"].values()) >= 20_000
+
+
+def test_a_replayed_point_that_holds_says_nothing() -> None:
+    assert replay("sale:payer:0:40:tap") == []
