@@ -8,7 +8,7 @@ STUBS := micropython-esp32-stubs==1.26.0.post1
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-setup lint firmware pictures bench-crypto clean
+.PHONY: help setup demo test test-setup lint firmware pictures model torture bench-crypto bench-tap clean
 .DELETE_ON_ERROR:
 
 help: ## List what can be made
@@ -37,8 +37,17 @@ firmware: setup ## Compile the firmware of one board: make firmware BOARD=esp32-
 pictures: test-setup ## Draw the README's picture again, from the simulator's own screens
 	$(BIN)/python -m host_tools.story.pictures docs/pictures/tap.png
 
+model: test-setup ## Search the protocol's model for a state that loses or makes money (needs spin and gcc)
+	@$(BIN)/python -m tests.model
+
+torture: test-setup ## Attack everything at full length: an hour; the last line is JSON
+	@$(BIN)/python -m tests.torture
+
 bench-crypto: test-setup ## Count what the devices' cryptography costs on each kind of chip
 	@$(BIN)/jiaozi bench crypto
+
+bench-tap: test-setup ## Model how long a sale takes on real boards, part by part
+	@$(BIN)/jiaozi bench tap --json
 
 clean: ## Remove what was built; .venv and typings stay
 	rm -rf build .pytest_cache .ruff_cache .hypothesis
