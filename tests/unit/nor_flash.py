@@ -9,10 +9,9 @@ a unit of which not one bit was surely cleared, and under encryption any.
 """
 
 import copy
+import hashlib
 import random
 from functools import cache
-
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from tests import micropython
 
@@ -153,18 +152,26 @@ class NorFlash:
         self.torn.difference_update(units)
 
 
+_ROUNDS = 4  # Luby and Rackoff: a permutation as good as a random one
+
+
 @cache
 def _block(place: int, block: bytes, encrypting: bool) -> bytes:
-    """One block of AES; another one at every place."""
-    cipher = Cipher(algorithms.AES(b"flash encryption"), modes.ECB())
-    tweak = place.to_bytes(BLOCK_BYTES, "big")
+    """One block through a Feistel cipher with another key at every place; any change spoils all of it, as with AES."""
+    half = BLOCK_BYTES // 2
+    left, right = block[:half], block[half:]
+    for number in range(_ROUNDS) if encrypting else reversed(range(_ROUNDS)):
+        key = place.to_bytes(8, "big") + bytes((number,))
+        if encrypting:
+            left, right = right, _mixed(left, right, key)
+        else:
+            left, right = _mixed(right, left, key), left
+    return left + right
 
-    def with_place(data: bytes) -> bytes:
-        return bytes(a ^ b for a, b in zip(data, tweak, strict=True))
 
-    if encrypting:
-        return cipher.encryptor().update(with_place(block))
-    return with_place(cipher.decryptor().update(block))
+def _mixed(one: bytes, other: bytes, key: bytes) -> bytes:
+    digest = hashlib.blake2s(other, key=key, digest_size=len(one)).digest()
+    return bytes(a ^ b for a, b in zip(one, digest, strict=True))
 
 
 class EncryptedFlash(NorFlash):
