@@ -52,8 +52,11 @@ def _run(port) -> None:
         pass
     # What lives long would come to lie between what does not, until no large piece is left: collect early.
     gc.threshold(_COLLECT_BYTES)
-    device = Device(port, board.JOURNAL)
     screen = Screen(_display(panel, port))
+    keypad = _keypad(panel, port)
+    buzzer = _buzzer(panel, port)
+    # After everything that may come loose: each opening of the journal takes some of it.
+    device = Device(port, board.JOURNAL)
     pad = None
     if board.has_keypad:
         from apps.pin import PinPad
@@ -63,9 +66,9 @@ def _run(port) -> None:
         device,
         NfcPort(nfc, port),
         link,
-        _keypad(panel, port),
+        keypad,
         Screens(screen, device, title),
-        _buzzer(panel, port),
+        buzzer,
         uarts,
         modes if board.has_keypad else [],
         hint if board.has_keypad else "",

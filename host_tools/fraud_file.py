@@ -16,8 +16,8 @@ from protocol.fraud import Commitment, FraudProof
 
 _FORMAT = "jiaozi fraud proof"
 _VERSION = 1
-# Twice `fraud.MAX_BODIES` of at most 130 bytes, in hex, are 6 MB. A foreign file of any size must not fill the memory.
-MAX_FILE_BYTES = 8 << 20
+# Twice `fraud.MAX_BODIES` of at most 130 bytes, in hex, are 11 MB. A foreign file of any size must not fill the memory.
+MAX_FILE_BYTES = 16 << 20
 _KEYS = ("format", "version", "operator_certificate", "certificate", "first", "second")
 _COMMITMENT_KEYS = ("signed", "bodies")
 _HEX = re.compile(r"(?:[0-9a-f]{2})*")

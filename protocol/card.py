@@ -8,9 +8,10 @@ answered; the one thing done after an answer is checking a Receipt's signature (
 `device` is what holds the parts together (firmware/apps/device.py): `party` (None without a key), `payer`, `payee`,
 `certificate` (raises Refused(NOT_PERSONALISED)), `flags` (those of `apdu.hello`), `order_number`,
 `perform(effects) -> bytes`, `generate_key() -> bytes`, `reload_trust()`, `record(seq) -> bytes | None`,
-`records(from_seq)`, `random(n)`, `counters() -> bytes`, `notify(event, value)`, `unblock_pin(argument) -> dict` (the
-settings that unblock the PIN or, with `TAKE_PIN_AWAY`, end it; raises Refused(NOT_FOUND) without a PIN,
-Refused(MISMATCH) if the key can be read with the PIN only). While `flags` say LOCKED its `sign` raises Refused(LOCKED).
+`records(from_seq)`, `random(n)`, `counters() -> bytes`, `notify(event, value)`, `settings` (`get(name)`),
+`unblock_pin(argument) -> dict` (the settings that unblock the PIN or, with `TAKE_PIN_AWAY`, end it; raises
+Refused(NOT_FOUND) without a PIN, Refused(MISMATCH) if the key can be read with the PIN only). While `flags` say LOCKED
+its `sign` raises Refused(LOCKED).
 """
 
 from protocol import apdu

@@ -14,9 +14,9 @@ from protocol.records import Closing, Installation, Loading
 # What is proven
 TWO_HISTORIES = "two histories"  # different records at one position of its journal
 RECEIPT_AND_VOID = "receipt and void"  # of one Transfer
-CUMULATIVE = "cumulative falls"  # between two Transfers under one Certificate
+CUMULATIVE = "cumulative falls"  # under one Certificate, or less than all above its base
 
-MAX_BODIES = 10_000  # of one commitment: between two signed objects of a device lie no more records
+MAX_BODIES = 20_000  # of one commitment: as many records as one upload to a ledger has at most
 
 # signed: an encoded Transfer, Receipt, Statement or Void. bodies: record bodies, newest first, each the preimage of a
 # hash that the signed object or the body before it names; () if none is needed.
@@ -69,7 +69,7 @@ def check(proof: FraudProof, root_key: bytes, sha256, verify) -> Finding:
         return Finding(device, RECEIPT_AND_VOID)
     transfers = dict(first.transfers)
     transfers.update(second.transfers)
-    if _falls(transfers):
+    if _falls(transfers) or _leaves_out(transfers, certificate):
         return Finding(device, CUMULATIVE)
     raise NotProven("one honest history can hold both")
 
@@ -137,4 +137,16 @@ def _falls(transfers: dict[int, Transfer]) -> bool:
         if this.cumulative < before + this.amount:
             return True
         spent[this.payer_issue] = this.cumulative
+    return False
+
+
+def _leaves_out(transfers: dict[int, Transfer], certificate: Certificate) -> bool:
+    """Whether a Transfer under this Certificate counts less than was paid above its base, whatever names the others."""
+    spent = 0
+    for seq in sorted(transfers):
+        this = transfers[seq]
+        if this.payer_issue == certificate.issue and this.cumulative < spent + this.amount:
+            return True
+        if seq > certificate.base_seq:
+            spent += this.amount
     return False

@@ -45,6 +45,7 @@ from protocol.objects import (
 ROOT = "root"
 OWN_OPERATOR = "operator"
 ORDER_NUMBER = "order"
+ORDER_REFUSED = "order refused"  # the cause, if the Order of that number was refused
 RETIRED = "retired"
 PERSONALISED = "personalised"
 
@@ -286,12 +287,22 @@ class Management:
 
     def _put_order(self, order: Order) -> list:
         self._check_order(order)
-        if order.number == self._device.order_number:
+        device = self._device
+        if order.number == device.order_number:
+            cause = device.settings.get(ORDER_REFUSED)
+            if cause:
+                raise Refused(cause[0])
             return []
-        if order.number < self._device.order_number:
+        if order.number < device.order_number:
             raise Refused(STALE)
-        values = {RETIRED: b"\x01"} if order.what == RETIRE else self._device.unblock_pin(order.argument)
-        values[ORDER_NUMBER] = order.number.to_bytes(4, "big")
+        values = {ORDER_NUMBER: order.number.to_bytes(4, "big"), ORDER_REFUSED: b""}
+        try:
+            values.update({RETIRED: b"\x01"} if order.what == RETIRE else device.unblock_pin(order.argument))
+        except Refused as refusal:
+            # Its number is used up: what cannot be done now must not be done later, when nobody wants it any more.
+            values[ORDER_REFUSED] = bytes((refusal.cause,))
+            device.perform([effects.Save(**values)])
+            raise
         return [effects.Save(**values)]
 
     def _check_order(self, signed) -> None:

@@ -146,7 +146,8 @@ class Payer:
         if request.purpose == REDEEM:
             return records.REDEEMED
         if by_user:
-            return records.CONFIRMED
+            # Below the sum nobody asked for a PIN: it goes on counting.
+            return records.CONFIRMED if limits.needs_confirmation(purse, own, request.amount) else 0
         if self._approval and self._approval.covers(request_hash, payee_id, request.amount, now):
             return records.CONFIRMED
         if limits.needs_confirmation(purse, own, request.amount):

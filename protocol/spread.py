@@ -16,10 +16,15 @@ MAX_EXCHANGES = 32  # a complete list and its delta, both of full length, each w
 
 
 class Spread:
-    """`card` is the card's Certificate, `epoch` and `root_epoch` what it said of its operator's and the root's list."""
+    """`card` is the card's Certificate, `epoch` and `root_epoch` what it said of its operator's and the root's list.
 
-    def __init__(self, party: Party, perform, card: Certificate, epoch: int, root_epoch: int):
+    `may_evict`: the card has paid us, or we it, so it is one of its operator; that operator's list may take the place
+    of another's.
+    """
+
+    def __init__(self, party: Party, perform, card: Certificate, epoch: int, root_epoch: int, may_evict: bool = False):
         self._trust = party.trust
+        self._may_evict = may_evict
         self._perform = perform
         self.exchanges = 0
         self._talk = self._all(((ROOT_ISSUER, root_epoch), (card.operator, epoch)))
@@ -52,6 +57,8 @@ class Spread:
             pulls = theirs > held.epoch
             if pulls in done or theirs == held.epoch or issuer and issuer not in trust.operators:
                 continue
+            if pulls and not (self._may_evict or trust.has_place(issuer)):
+                continue
             done.append(pulls)
             for _ in range(2):
                 held = trust.list_of(issuer)
@@ -71,7 +78,9 @@ class Spread:
             raw = yield apdu.command(apdu.GET_RESPONSE, cla=apdu.CLA_ISO)
             data += apdu.parse_response(raw)
         revocations = Revocations.decode(data)
-        wanted = self._trust.put_revocations(revocations)
-        if revocations.issuer != issuer or not wanted:
+        if revocations.issuer != issuer:
+            raise Refused(MISMATCH)
+        wanted = self._trust.put_revocations(revocations, self._may_evict)
+        if not wanted:
             raise Refused(MISMATCH)
         self._perform(wanted)

@@ -34,7 +34,7 @@ from protocol.objects import (
     Revocations,
     device_id,
 )
-from protocol.revocations import RevocationList, setting
+from protocol.revocations import RevocationList, epoch_of, setting
 
 ROOT_ISSUER = 0  # of revocations
 OPERATORS = "operators"  # the setting of the operators met in taps
@@ -70,9 +70,8 @@ def operator_entry_id(operator: int) -> bytes:
 class Trust:
     """What is believed, and the judge; nothing here stores anything durably.
 
-    `lists` are the revocations by issuer: those of the root and of the own operator always, and of the last
-    MAX_FOREIGN_LISTS other operators that had some. `operators_changed` says that an operator was met which
-    `stored_operators` names and the settings do not.
+    `lists` are the revocations by issuer: those of the root and of the own operator always, and of MAX_FOREIGN_LISTS
+    other operators at most. `operators_changed` says that the settings do not have what `stored_operators` gives.
 
     `sha256`, `verify` and `verify_operator` are passed in. The last has the verdicts of `verify` and is asked about
     operators' signatures on certificates: few keys, and mostly what it was asked before.
@@ -84,7 +83,8 @@ class Trust:
         self.operators = {own.operator: own}
         self.operators_changed = False
         self.lists = {ROOT_ISSUER: RevocationList(), own.operator: RevocationList()}
-        self._foreign: list[int] = []  # the other issuers among `lists`, the newest last
+        self._foreign: list[int] = []  # the other issuers among `lists`, the one updated last at the end
+        self._floors: dict[int, int] = {}  # of issuers that gave way: epochs of the complete objects they had
         self._sha256 = sha256
         self._verify = verify
         self._verify_operator = verify_operator
@@ -93,17 +93,21 @@ class Trust:
         """Take over what outlived power: `get(name) -> bytes | None` reads a setting. It was checked before."""
         stored = get(OPERATORS) or b""
         size = OperatorCertificate.size()
+        issuers = [ROOT_ISSUER, self.own.operator]
         for at in range(0, len(stored), size):
             certificate = OperatorCertificate.decode(stored[at : at + size])
             self.operators[certificate.operator] = certificate
-        for issuer in [ROOT_ISSUER] + list(self.operators):
+            issuers.append(certificate.operator)
+        for issuer in issuers:
             listed = get(setting(issuer))
             if listed:
                 self._use(issuer, RevocationList(listed))
+        self.operators_changed = False
 
     def stored_operators(self) -> bytes:
-        """The other operators' certificates, for the setting OPERATORS."""
-        return b"".join([known.encode() for number, known in self.operators.items() if number != self.own.operator])
+        """The other operators' certificates, for the setting OPERATORS: last those with lists, as updated."""
+        without = [number for number in self.operators if number not in self.lists]
+        return b"".join([self.operators[number].encode() for number in without + self._foreign])
 
     @property
     def epoch(self) -> int:
@@ -128,36 +132,55 @@ class Trust:
         else:
             self.operators_changed = True
             if not known and len(self.operators) >= MAX_OPERATORS:
-                del self.operators[[number for number in self.operators if number not in self.lists][0]]
+                forgotten = [number for number in self.operators if number not in self.lists][0]
+                del self.operators[forgotten]
+                self._floors.pop(forgotten, 0)
         self.operators[certificate.operator] = certificate
 
-    def put_revocations(self, revocations: Revocations) -> list:
-        """The effects of an object of the root or of an operator that is known; none if it is not newer.
+    def has_place(self, issuer: int) -> bool:
+        """Whether a list of this issuer is kept, or can be without another's giving way."""
+        return issuer in self.lists or len(self._foreign) < MAX_FOREIGN_LISTS
 
-        Raises `Refused`.
+    def put_revocations(self, revocations: Revocations, may_evict: bool = False) -> list:
+        """The effects of an object of the root or of an operator that is known.
+
+        None if it is not newer, or if there is no place for it and the list updated longest ago must not give way
+        (`may_evict`): nobody may take a list from us that we did not ask. Raises `Refused`.
         """
         issuer = revocations.issuer
         operator = self.operators.get(issuer)
         if issuer != ROOT_ISSUER and operator is None:
             raise Refused(UNKNOWN_OPERATOR)
         held = self.list_of(issuer)
-        if revocations.epoch <= held.epoch:
+        if revocations.epoch <= held.epoch or revocations.epoch < self._floors.get(issuer, 0):
+            return []
+        if not (may_evict or self.has_place(issuer)):
             return []
         if operator and operator is not self.own:
             self._check_operator(operator)
         if not revocations.verified_by(operator.key if operator else self.root_key, self._verify):
             raise Refused(BAD_CERTIFICATE)
         newer = held.with_newer(revocations, self._sha256)
-        wanted = [effects.Save(**{setting(issuer): newer.stored})]
-        if issuer not in self.lists and len(self._foreign) == MAX_FOREIGN_LISTS:
+        wanted = []
+        if not self.has_place(issuer):
             wanted.append(effects.Save(**{setting(self._foreign[0]): b""}))
-        return wanted + [effects.Then(lambda: self._use(issuer, newer))]
+        if issuer not in self.lists and self.operators_changed:
+            # A list on flash counts only if its operator stands there too.
+            wanted.append(effects.Save(**{OPERATORS: self.stored_operators()}))
+        return wanted + [
+            effects.Save(**{setting(issuer): newer.stored}),
+            effects.Then(lambda: self._use(issuer, newer)),
+        ]
 
     def _use(self, issuer: int, newer: RevocationList) -> None:
-        if issuer not in self.lists:
+        if issuer not in (ROOT_ISSUER, self.own.operator):
+            if issuer in self._foreign:
+                self._foreign.remove(issuer)
+            elif not self.has_place(issuer):
+                evicted = self._foreign.pop(0)
+                self._floors[evicted] = epoch_of(self.lists.pop(evicted).complete)
             self._foreign.append(issuer)
-            if len(self._foreign) > MAX_FOREIGN_LISTS:
-                del self.lists[self._foreign.pop(0)]
+            self.operators_changed = True  # their order is theirs
         self.lists[issuer] = newer
 
     def judge(self, certificate: Certificate, now: int) -> None:

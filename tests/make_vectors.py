@@ -283,7 +283,17 @@ def fraud_proofs() -> dict:
         proof(terminal, (void, []), (receipt, []), kind=fraud.RECEIPT_AND_VOID),
         proof(wallet, (first, []), (changed(second, seq=99, cumulative=299), []), kind=fraud.CUMULATIVE),
     ]
+    renewed = world.operator.certify(wallet.party.public_key, wallet.certificate.kind, issue=2)
+    renewed.base_seq = first.seq - 1
+    leaves_out = proof(
+        wallet, (first, []), (changed(second, seq=99, cumulative=299, payer_issue=2), []), kind=fraud.CUMULATIVE
+    )
+    leaves_out["proof"]["certificate"] = renewed.sign(world.operator.key.sign).encode().hex()
+    counts_all = proof(wallet, (first, []), (changed(second, seq=99, cumulative=300, payer_issue=2), []))
+    counts_all["proof"]["certificate"] = leaves_out["proof"]["certificate"]
+    proven.append(leaves_out)
     not_proven = [
+        counts_all,
         proof(wallet, (first, []), (second, [])),
         proof(wallet, (statement, below), (second, [])),
         proof(wallet, (statement, []), (branch, [])),  # a gap

@@ -61,7 +61,7 @@ class App:
         self._amount = 0
         self._collection: Collection | None = None
         self._shown_since = 0  # an outcome, or a question, is on the screen since then
-        self._asking = False  # what is shown is the question whether to pay
+        self._asking = None  # the payment that is shown with the question whether to pay; no other one is approved
         self._radio_down_since = 0
         self._listening = False
         self._untidy = True
@@ -101,7 +101,7 @@ class App:
         elif self._untidy and not (self._mode or self._then and not self._device.locked):
             self._tidy()
         if self._asking:
-            if not self._device.payer.wanted:
+            if not self._asked():
                 self._go_idle()
         elif self._shown_since and self._shown_ms() > _RESULT_MS:
             self._go_idle()
@@ -170,24 +170,31 @@ class App:
             self._screens.entry(mode.name, self._amount)
 
     def _answer(self, key: str) -> None:
-        payer = self._device.payer
-        wanted = payer.wanted
-        if key == OK and wanted:
-            self._with_pin(wanted.amount, self._approve)
-        elif key == BACK:
-            payer.decline()
+        asked = self._asked()
+        if key == OK and asked:
+            self._with_pin(asked.amount, self._approve)
+        elif key in (OK, BACK):
+            self._device.payer.decline()
             self._go_idle()
 
     def _approve(self) -> None:
-        payer = self._device.payer
-        wanted = payer.wanted
-        if wanted:
-            payer.approve()
+        asked = self._asked()
+        if asked:
+            self._device.payer.approve()
             self._clear()
-            self._screens.confirmed(wanted.amount)
+            self._screens.confirmed(asked.amount)
             self._show()
         else:
             self._go_idle()
+
+    def _asked(self):
+        """The payment that is shown, None if it is over: a host may have put another one in its place."""
+        payer = self._device.payer
+        wanted = payer.wanted
+        if wanted is self._asking:
+            return wanted
+        payer.decline()
+        return None
 
     # --- the PIN
 
@@ -304,7 +311,7 @@ class App:
             cause = LOCKED
         asked = cause == CONFIRM and not (debited or paid or credited) and device.payer.wanted
         if events and not asked and device.payer:
-            self._asking = False
+            self._asking = None
             device.payer.decline()  # the question of an earlier tap is over
         if debited and device.party.purse.debit_for(debited.request):
             self._screens.in_doubt(debited.amount)
@@ -317,7 +324,7 @@ class App:
             self._result(True)
         elif asked:
             self._clear()
-            self._asking = True
+            self._asking = asked
             self._screens.confirm(asked)
             self._result(False)
         elif cause:
@@ -365,7 +372,7 @@ class App:
     def _clear(self) -> None:
         """Nothing is typed and nothing is shown or asked any more."""
         self._shown_since = 0
-        self._asking = False
+        self._asking = None
         self._mode = self._then = None
 
     def _go_idle(self) -> None:

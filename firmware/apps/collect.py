@@ -15,6 +15,7 @@ from protocol.states import CLOSED, CREDITED, DONE
 from protocol.tap import NOT_KNOWN, NOT_PAID, PAID, TAP_AGAIN, Payment, PaymentTap, SaleTap
 
 _PATIENCE_MS = const(120_000)  # a request nobody taps is closed after two minutes
+_SPREAD_MS = const(10_000)  # the longest lists take less; who plays for time is left alone
 _EMPTY_MS = const(100)  # a card in the field answers within a few milliseconds: after so long it was taken away
 
 # What `step` says
@@ -187,17 +188,18 @@ class Collection:
     def _spread(self, tap) -> None:
         if tap.epochs and not self._device.fault:
             device = self._device
-            spread = Spread(device.party, device.perform, tap.card, *tap.epochs)
+            spread = Spread(device.party, device.perform, tap.card, *tap.epochs, may_evict=tap.moved == PAID)
             try:
-                self._exchange(spread)
+                self._exchange(spread, _SPREAD_MS)
             finally:
                 device.exchanges += spread.exchanges
 
-    def _exchange(self, tap) -> None:
+    def _exchange(self, tap, limit_ms: int = 0) -> None:
+        since = self._device.port.ticks_ms()
         while True:
             command = tap.command()
             if command is None:
                 return
             self._nfc.send(command)
             tap.meanwhile()
-            tap.response(self._nfc.receive())
+            tap.response(self._nfc.receive(since, limit_ms))

@@ -24,7 +24,7 @@ from protocol.trust import OPERATORS, Trust
 from storage.errors import StorageError
 from storage.journal import Journal
 from storage.settings import Settings
-from storage.vault import SALT_BYTES, UNDER_PIN, seal, unseal, wipe
+from storage.vault import SALT_BYTES, UNDER_PIN, hmac, seal, unseal, wipe
 
 _PUBLIC = "public"
 _VAULT = "vault"
@@ -90,7 +90,7 @@ class Device:
             if public:
                 self._start(public)
             else:
-                self._journal = Journal(self._flash)
+                self._journal = Journal(self._flash, salt=self._salt(True))
                 if self._journal.head_seq:
                     raise LocalError("journal without its key")
         except (StorageError, ProtocolError, PortError, OSError) as error:
@@ -211,9 +211,12 @@ class Device:
             raise Refused(NOT_PERSONALISED)
         return self.party
 
+    def _salt(self, may_make: bool) -> bytes:
+        return hmac(self.port.device_secret(may_make), b"jiaozi journal")[:8]
+
     def _start(self, public: bytes) -> None:
         purse = Purse(public, sha256)
-        self._journal = Journal(self._flash, purse.take, False)
+        self._journal = Journal(self._flash, purse.take, False, self._salt(False))
         purse.check_replayed()
         personalised = self.settings.get(management.PERSONALISED)
         if personalised and not self._journal.head_seq:
@@ -232,7 +235,7 @@ class Device:
         seed = bytearray(self.port.key_bytes(_SEED_BYTES))
         try:
             key = SigningKey(seed)
-            sealed = seal(self.port.device_secret(True), b"", self.port.random_bytes(SALT_BYTES), key.public, seed)
+            sealed = seal(self.port.device_secret(False), b"", self.port.random_bytes(SALT_BYTES), key.public, seed)
         finally:
             wipe(seed)
         self.settings.update({_PUBLIC: key.public, _VAULT: sealed})

@@ -176,8 +176,11 @@ class NfcPort:
         block = self._pcd.request(apdu)
         self._chip.start_communicate_thru(block, self._pcd.timeout_ms)
 
-    def receive(self) -> bytes:
-        """Return the response APDU. Raises CardGone when the card does not answer any more; then the field is off."""
+    def receive(self, since: int = 0, limit_ms: int = 0) -> bytes:
+        """Return the response APDU. Raises CardGone when the card does not answer any more; then the field is off.
+
+        So it does when the card plays for time, `limit_ms` after `since` (ticks).
+        """
         pcd = self._pcd
         if pcd is None:
             raise CardGone("no card")
@@ -189,6 +192,8 @@ class NfcPort:
             try:
                 # Every status but 0 means that no intact frame came; the block protocol knows what to do.
                 block = pcd.receive(answer[1:] if answer[0] == 0 else None)
+                if limit_ms and self._port.ticks_diff(self._port.ticks_ms(), since) > limit_ms:
+                    raise CardGone("card plays for time")
             except CardGone:
                 self.stop()
                 raise

@@ -10,6 +10,8 @@ Whoever keeps a key beside this journal must treat a journal without records (`h
 ever been used: key and journal live and die together.
 """
 
+from binascii import crc32
+
 from micropython import const
 
 from ports.errors import FlashError
@@ -44,7 +46,8 @@ class Journal:
     """The records on `flash` (see `ports`). A cut of power is settled for good before the constructor returns.
 
     Opening calls `take(payload, first)` for every committed record, oldest first; `first` says that what was taken
-    before does not count. Flash without a journal is made new if `may_format`.
+    before does not count. Flash without a journal is made new if `may_format`. Another `salt` finds no journal:
+    only who knows it writes what passes for an entry.
 
     Raises JournalCorrupt (nothing was changed), JournalFull if nothing is left to settle with, JournalUncertain if the
     flash fails.
@@ -53,14 +56,15 @@ class Journal:
     that were dropped may be there again after a restart: drop again.
     """
 
-    def __init__(self, flash, take=None, may_format: bool = True) -> None:
+    def __init__(self, flash, take=None, may_format: bool = True, salt: bytes = b"") -> None:
         self._flash = flash
+        self._crc_start = crc32(salt)
         self._per_sector = flash.sector_size_bytes // UNIT_BYTES
         self._sectors = flash.size_bytes // flash.sector_size_bytes
         if not _SECTORS_MIN <= self._sectors <= _SECTORS_MAX:
             raise StorageError("a journal has from 9 to 511 sectors")
         self._certain = False
-        found = Recovery(flash, take or _ignore)
+        found = Recovery(flash, take or _ignore, self._crc_start)
         if not found.found:
             if not may_format:
                 raise JournalCorrupt("no journal found: service needed")
@@ -104,7 +108,7 @@ class Journal:
         """The payload of one record; errors as for `records`, and ValueError if it does not exist yet."""
         unit, length, crc = self._find(seq)
         payload = self._flash.read(self._offset(unit) + RECORD_HEADER_BYTES, length)
-        if record_crc(unit, payload) != crc:
+        if record_crc(unit, payload, self._crc_start) != crc:
             raise JournalCorrupt("record %d cannot be read: service needed" % seq)
         return payload
 
@@ -163,7 +167,7 @@ class Journal:
             head = self._note(unit)
             unit += 1
         # A head unit that does not take was torn before; the sector does without.
-        if not self._program(unit, head, stored_record(unit, record)):
+        if not self._program(unit, head, stored_record(unit, record, self._crc_start)):
             raise JournalUncertain("the flash did not keep a record")
         if head and self._flash.read(self._offset(unit - 1), UNIT_BYTES) == head:
             self._headed = unit // self._per_sector
@@ -243,7 +247,7 @@ class Journal:
 
     def _note(self, unit: int) -> bytes:
         sector = unit // self._per_sector
-        return note(unit, unit - self._end, self._limit - sector, sector - self._tail)
+        return note(unit, unit - self._end, self._limit - sector, sector - self._tail, self._crc_start)
 
     def _write_note(self) -> None:
         """Says for good what is committed, erased and dropped. A unit that does not take it was torn: then the next."""
@@ -255,8 +259,11 @@ class Journal:
                 self._next = unit + 1
                 if unit % self._per_sector == 0:
                     self._headed = unit // self._per_sector
+                    self._write_note()  # a head alone is not believed when it says something new
                 return
             unit += 1
+            if unit % self._per_sector == 0:  # what a head says makes nothing void
+                unit += 1
         raise JournalUncertain("the flash did not keep a note")
 
     def _program(self, unit: int, head: bytes, data: bytes) -> bool:

@@ -6,6 +6,7 @@ their own position in the checksum, counts:
 
 - A record is committed if the last note before the next record says that the log ends with it, or if the next record
   has the next seq; it is void if that note says that the log ends before it, or if the next record has its own seq.
+- The head of a sector makes nothing void: it may have been cut, long before what the sector before it says.
 - A note that says that the log ends where no record ends, or a seq left out, is damage. It is of no account in sectors
   before the tail of the last note: they were dropped and may be half erased.
 """
@@ -32,8 +33,9 @@ class Recovery:
     Raises JournalCorrupt.
     """
 
-    def __init__(self, flash, take) -> None:
+    def __init__(self, flash, take, crc_start: int) -> None:
         self._flash = flash
+        self._crc_start = crc_start
         self._take = take
         self._per_sector = flash.sector_size_bytes // UNIT_BYTES
         self._sectors = flash.size_bytes // flash.sector_size_bytes
@@ -54,6 +56,8 @@ class Recovery:
         newest = self._newest()
         sector = self.tail = self.headed = newest[0] // self._per_sector - newest[3]
         self.used = self._start = sector * self._per_sector
+        if newest[1] >= 0:
+            self.limit = newest[0] // self._per_sector + newest[2]
         while sector <= newest[0] // self._per_sector or (
             sector <= (self.used - 1) // self._per_sector + 1 and sector < self.limit
         ):
@@ -79,7 +83,7 @@ class Recovery:
         for index in range(self._sectors):
             offset = index * self._flash.sector_size_bytes
             unit = self._flash.read(offset, UNIT_BYTES)
-            note = note_in(unit, 0)
+            note = note_in(unit, 0, self._crc_start)
             self._heads[index] = _WHOLE if note else self._is_torn(note, unit)
             if note and note[0] % (self._per_sector * self._sectors) * UNIT_BYTES == offset and note[0] >= newest[0]:
                 newest = note
@@ -100,7 +104,7 @@ class Recovery:
             at = (number - 1) * UNIT_BYTES
             unit = sector * per_sector + number
             number += 1
-            note = note_in(data, at)
+            note = note_in(data, at, self._crc_start)
             if note and note[0] == unit:
                 self._note(note)
                 continue
@@ -110,7 +114,7 @@ class Recovery:
                 payload = data[at + RECORD_HEADER_BYTES : at + RECORD_HEADER_BYTES + length]
                 behind = unit + units_of(length)
                 self.used = max(self.used, behind)
-                if record_crc(unit, payload) == crc:
+                if record_crc(unit, payload, self._crc_start) == crc:
                     self._record(seq, payload, unit, behind)
                     number += behind - unit - 1
                 else:
@@ -123,12 +127,22 @@ class Recovery:
         sector = unit // self._per_sector
         self.found = True
         self.used = max(self.used, unit + 1)
-        self.limit = sector + ahead
-        self.tail = sector - behind
+        limit = sector + ahead
+        tail = sector - behind
         end = unit - back
+        if unit % self._per_sector == 0:
+            # A head may have been begun and cut, not have been seen, and be older than the notes before it.
+            limit = max(sector + 1, min(limit, self.limit))
+            tail = max(tail, self.tail)
+            if end < (self._last[3] if self._committed else self.end):
+                return
+        self.limit = limit
+        self.tail = tail
         self._committed = end == self._last[3] and end > 0
         if not self._committed and end != self.end and end > self._start:
             self._lose((end - 1) // self._per_sector)
+        if back:  # what is void has such a note behind it
+            self._is_dirty = True
 
     def _record(self, seq: int, payload: bytes, unit: int, behind: int) -> None:
         self.found = True

@@ -86,6 +86,7 @@ class _Pair:
         if not copies[0] and not copies[1] and None not in contents:
             raise SettingsCorrupt("both copies of the settings are damaged: service needed")
         self._generation = 0
+        self._is_written = True
         self.values: dict[str, bytes] = {}
         for copy in copies:
             if copy and copy[0] > self._generation:
@@ -107,11 +108,15 @@ class _Pair:
                 raise ValueError("setting '%s' is too long" % name)
             else:
                 values[name] = bytes(value)
+        if values == self.values and self._is_written:
+            return  # nothing changes: nothing wears
         data = _encode(self._generation + 1, values)
         if len(data) > FILE_MAX_BYTES:
             raise ValueError("settings are full")
+        self._is_written = False
         for path in self._paths:
             _write(path, data)
+        self._is_written = True
         self._generation += 1
         self.values = values
 

@@ -15,6 +15,8 @@ from collections.abc import Collection, Iterator
 
 from host_tools.images.names import Modules
 
+_NAME_FIELDS = ("id", "attr", "name", "arg", "asname", "rest")
+_NAMES_FIELDS = ("names", "kwd_attrs")  # of `global` and `nonlocal`, and of a class pattern
 _PRIVATE = re.compile(r"_[A-Za-z]\w\w+")
 
 
@@ -31,7 +33,7 @@ def shorten_private(modules: Modules, kept: Collection[str]) -> None:
         for node in ast.walk(module):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 taken.add(node.value)
-            elif isinstance(node, ast.Import):
+            elif isinstance(node, ast.Import) or (isinstance(node, ast.ImportFrom) and node.module not in modules):
                 taken |= {part for alias in node.names for part in alias.name.split(".")}
     often = [word for word, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0])) if word not in taken]
     short = dict(zip(often, (name for name in _short_names() if name not in taken), strict=False))
@@ -48,8 +50,10 @@ def _short_names() -> Iterator[str]:
 
 def _words(module: ast.Module) -> Iterator[str]:
     for node in ast.walk(module):
-        for field in ("id", "attr", "name", "arg", "asname"):
-            word = getattr(node, field, None)
+        words = [getattr(node, field, None) for field in _NAME_FIELDS]
+        for field in _NAMES_FIELDS:
+            words += getattr(node, field, [])
+        for word in words:
             if isinstance(word, str):
                 yield word
 
@@ -59,8 +63,11 @@ class _Rewriter(ast.NodeTransformer):
         self._short = short
 
     def generic_visit(self, node: ast.AST) -> ast.AST:
-        for field in ("id", "attr", "name", "arg", "asname"):
+        for field in _NAME_FIELDS:
             word = getattr(node, field, None)
             if isinstance(word, str) and word in self._short:
                 setattr(node, field, self._short[word])
+        for field in _NAMES_FIELDS:
+            words = getattr(node, field, [])
+            words[:] = [self._short.get(word, word) if isinstance(word, str) else word for word in words]
         return super().generic_visit(node)

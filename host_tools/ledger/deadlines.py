@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, select, update
 
-from host_tools.ledger import lost, transfers
-from host_tools.ledger.guarantee import UNFUNDED, cover
+from host_tools.ledger import books, lost, redeem, registry, transfers
+from host_tools.ledger.guarantee import UNFUNDED, cover, pass_on, take_back
 from host_tools.ledger.schema import accounts, devices
 from protocol.limits import GRACE_DAYS
 from protocol.objects import DAY_S
@@ -27,11 +27,27 @@ def book_overdue(connection: Connection, now: int) -> Overdue:
     """Book what is past its deadline.
 
     Pending money goes to the payee, not back to the payer: a payee that was destroyed has most likely handed out the
-    goods. Its Void or watermark, should one still come, moves the money from there to the payer.
+    goods. It goes into the payee's purse, where it first fills what is lacking, and what it leaves above goes on to its
+    owner's account. Its Void or watermark, should one still come, moves the money from there to the payer.
     """
     today = now // DAY_S
     booked = transfers.default_overdue(connection, today, now)
-    return Overdue(booked, _freeze_unfunded(connection, today, now), lost.pay_back(connection, now))
+    unfunded = _freeze_unfunded(connection, today, now)
+    _pass_on(connection, today, now)
+    return Overdue(booked, unfunded, lost.pay_back(connection, now))
+
+
+def _pass_on(connection: Connection, today: int, now: int) -> None:
+    """To their owners' accounts, what was booked at the deadline to devices that have gone and lack nothing.
+
+    A lost device's purse waits for its pay-back day, a frozen or disputed one for people.
+    """
+    for who, defaulted in transfers.defaulted_to(connection, today).items():
+        device = registry.device(connection, who)
+        amount = min(books.balance(connection, device.purse), defaulted - device.passed_on)
+        mine = device.frozen is None and device.lost_at is None
+        if amount > 0 and mine and not redeem.disputed(connection, device):
+            pass_on(connection, device, amount, now)
 
 
 def _freeze_unfunded(connection: Connection, today: int, now: int) -> int:
@@ -46,8 +62,13 @@ def _freeze_unfunded(connection: Connection, today: int, now: int) -> int:
             devices.c.valid_until + GRACE_DAYS < today,
         )
     )
-    found = connection.execute(overdrawn).scalars().all()
-    for who in found:
+    count = 0
+    for who in connection.execute(overdrawn).scalars().all():
+        device = registry.device(connection, who)
+        missing = -books.balance(connection, device.purse)
+        if take_back(connection, device, missing, now) == missing:
+            continue
+        count += 1
         connection.execute(update(devices).where(devices.c.id == who).values(frozen=UNFUNDED))
         cover(connection, who, now)
-    return len(found)
+    return count

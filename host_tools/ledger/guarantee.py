@@ -3,7 +3,8 @@
 While a device is in good standing its purse may be negative, since its own credits may still be on their way. From the
 moment it is frozen, and at the deadline for an unfunded one, the operator's guarantee account bears what is missing;
 what comes in later repays it. The purse of a lost device is emptied into its owner's account on its pay-back day, and
-stays empty: what surfaces later is taken from what the owner got, and the rest from the guarantee. So whenever the news
+stays empty: what surfaces later is taken from what the owner got, and the rest from the guarantee. The same holds for
+what was passed on to the owner of a payment that was booked at the deadline. So whenever the news
 comes, and in whatever order, the owner ends with what the purse held, and the guarantee with what it lacked.
 """
 
@@ -42,6 +43,7 @@ def cover(connection: Connection, who: bytes, now: int) -> None:
 
 def _bear(connection: Connection, device: Row, missing: int, now: int) -> None:
     """What the purse lacks: from what a lost device's owner was paid back, while it is there; else the guarantee."""
+    missing -= take_back(connection, device, missing, now)
     charged = 0
     if device.paid_back:
         charged = max(0, min(missing, device.paid_back, books.balance(connection, device.account)))
@@ -52,6 +54,21 @@ def _bear(connection: Connection, device: Row, missing: int, now: int) -> None:
         guarantee = books.operator_account(connection, books.GUARANTEE, device.operator)
         books.move(connection, guarantee, device.purse, missing - charged, "loss guaranteed", device.id, now)
         _set(connection, device, guaranteed=device.guaranteed + missing - charged)
+
+
+def pass_on(connection: Connection, device: Row, amount: int, now: int) -> None:
+    """To the owner's account, of what was booked to the purse at the deadline."""
+    books.move(connection, device.purse, device.account, amount, "passed on at the deadline", device.id, now)
+    _set(connection, device, passed_on=device.passed_on + amount)
+
+
+def take_back(connection: Connection, device: Row, most: int, now: int) -> int:
+    """Of what was passed on, as far as the account goes. Returns how much."""
+    amount = max(0, min(most, device.passed_on, books.balance(connection, device.account)))
+    if amount:
+        books.move(connection, device.account, device.purse, amount, "taken back", device.id, now)
+        _set(connection, device, passed_on=device.passed_on - amount)
+    return amount
 
 
 def _repay(connection: Connection, device: Row, held: int, now: int) -> None:

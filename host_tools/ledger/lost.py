@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, select, update
 from host_tools.crypto import Signer
 from host_tools.ledger import loads, redeem, registry, revocation
 from host_tools.ledger.errors import InvalidInput
-from host_tools.ledger.guarantee import cover
+from host_tools.ledger.guarantee import cover, fraudulent
 from host_tools.ledger.schema import devices
 from protocol.limits import GRACE_DAYS
 from protocol.objects import DAY_S, OPERATOR_PAYEE
@@ -39,7 +39,7 @@ def pay_back_day(device: Row) -> int:
 def pay_back(connection: Connection, now: int) -> int:
     """Empty the purses of lost devices whose day has come. Returns how many had something to pay back.
 
-    Money in dispute stays where it is, for people to settle.
+    Money in dispute, or of a device that is frozen for fraud, stays where it is, for people to settle.
     """
     due = select(devices).where(
         devices.c.lost_at.is_not(None),
@@ -48,10 +48,12 @@ def pay_back(connection: Connection, now: int) -> int:
     )
     count = 0
     for device in connection.execute(due).all():
-        if redeem.disputed(connection, device):
+        if fraudulent(device) or redeem.disputed(connection, device):
             continue
-        connection.execute(update(devices).where(devices.c.id == device.id).values(paid_back=0))
+        connection.execute(
+            update(devices).where(devices.c.id == device.id).values(paid_back=device.passed_on, passed_on=0)
+        )
         loads.arrive_unseen(connection, device, now)
         cover(connection, device.id, now)
-        count += registry.device(connection, device.id).paid_back > 0
+        count += registry.device(connection, device.id).paid_back > device.passed_on
     return count

@@ -62,7 +62,10 @@ def _against(connection: Connection, device: Row) -> list[FraudProof]:
         return []
 
     def proof(first: Commitment, second: Commitment) -> FraudProof:
-        return FraudProof(operator.encode(), newest[0].encode(), first, second)
+        signed = [_decoded(one.signed) for one in (first, second)]
+        later = max([one for one in signed if isinstance(one, Transfer)], key=lambda one: one.seq, default=None)
+        named = registry.certificate_of(connection, device.id, later.payer_issue) if later else None
+        return FraudProof(operator.encode(), (named or newest)[0].encode(), first, second)
 
     pairs = _two_histories(connection, device.id)
     kept = select(evidence_table).where(

@@ -176,6 +176,7 @@ def take(connection: Connection, payee_signer: Signer, transfer_bytes: bytes, no
     if request is None or request.request_hash != transfer.request:
         raise UnknownRequest("The Transfer answers no Request of this ledger", "Sync the device")
     transfer_hash = transfers.learn(connection, transfer, now)
+    payer = registry.device(connection, payer.id)  # this very Transfer may have frozen it
     if request.state == CREDITED and request.transfer == transfer_hash:
         return request.receipt
     if request.state == OPEN and _acceptable(connection, request, transfer, payer, now):

@@ -235,6 +235,7 @@ def register(
             revoked=False,
             valid_until=0,
             guaranteed=0,
+            passed_on=0,
         )
     )
     return certify(connection, signer, device(connection, who), 0, now)

@@ -5,12 +5,15 @@ complete list. So the complete list and the newest delta are all that anybody ne
 Certificate's `epoch` proves which list its device knew.
 """
 
+from collections.abc import Set
+
 from sqlalchemy import Connection, Row, func, or_, select, update
 
 from host_tools.crypto import Signer, sha256
 from host_tools.ledger.errors import InvalidInput
 from host_tools.ledger.guarantee import UNFUNDED
 from host_tools.ledger.schema import devices, revocations, revoked
+from protocol.limits import CERTIFICATE_DAYS, GRACE_DAYS
 from protocol.objects import DAY_S, MAX_DELTA, MAX_REVOCATIONS, NO_HASH, REVOKED_ALTOGETHER, Revocations
 from protocol.trust import ROOT_ISSUER, operator_entry_id
 
@@ -55,7 +58,7 @@ def newer_than(connection: Connection, issuer: int, epoch: int) -> list[bytes]:
 def revoke(connection: Connection, signer: Signer, operator: int, device: Row, now: int) -> Revocations:
     """Put a device on the operator's list. Returns the newest list, which is published now unless it stands there.
 
-    Raises `InvalidInput` when the list is full.
+    Raises `InvalidInput` when the list is full of its own.
     """
     if device.operator == operator:
         connection.execute(update(devices).where(devices.c.id == device.id).values(revoked=True))
@@ -81,22 +84,26 @@ def operator_revoked(connection: Connection, operator: int) -> bool:
 def publish_blocked(connection: Connection, signer: Signer, operator: int, now: int) -> None:
     """Put on the operator's list whoever belongs there and is not yet: every frozen device, and its own revoked ones.
 
-    Those whose Certificates have expired need no entry. What does not fit waits for the next time: a full list never
-    stops a sync.
+    Those whose Certificates are over for everybody need no entry. Its own devices come first: foreign ones get the room
+    that is left, and give it up for own ones. What does not fit waits for the next time: a full list stops no sync.
     """
     frozen = (devices.c.frozen > "") & (devices.c.frozen != UNFUNDED)  # an index finds these, not what "is not null"
     own = devices.c.revoked.is_(True) & (devices.c.operator == operator)
-    alive = devices.c.valid_until >= now // DAY_S
-    blocked = connection.execute(select(devices.c.id).where(or_(frozen, own), alive)).scalars()
+    alive = devices.c.valid_until >= _last_day(now)
+    blocked = connection.execute(select(devices.c.id, devices.c.operator).where(or_(frozen, own), alive)).all()
     listed = _listed(connection, operator)
-    missing = [who for who in sorted(blocked) if who not in listed]
+    missing = sorted((home != operator, who) for who, home in blocked if who not in listed)
     if not missing:
         return
     room = MAX_REVOCATIONS - len(listed)
     if len(missing) > room:
-        room += len(_expired(connection, listed, now))
+        expired = _expired(connection, listed, now)
+        room += len(expired)
+        own_ones = sum(not foreign for foreign, _ in missing)
+        room = max(room, min(own_ones, room + len(_foreign(connection, operator, listed.keys() - expired))))
     if room > 0:
-        _publish(connection, signer, operator, dict.fromkeys(missing[:room], REVOKED_ALTOGETHER), now)
+        added = dict.fromkeys([who for _, who in missing[:room]], REVOKED_ALTOGETHER)
+        _publish(connection, signer, operator, added, now)
 
 
 def _publish(connection: Connection, signer: Signer, issuer: int, added: dict[bytes, int], now: int) -> None:
@@ -109,6 +116,8 @@ def _publish(connection: Connection, signer: Signer, issuer: int, added: dict[by
     if base is None or len(delta) > MAX_DELTA or len(wanted) > MAX_REVOCATIONS:
         base = None
         for who in _expired(connection, listed, now):
+            wanted.pop(who)
+        for who in _foreign(connection, issuer, listed.keys() & wanted.keys())[: max(0, len(wanted) - MAX_REVOCATIONS)]:
             wanted.pop(who)
     if len(wanted) > MAX_REVOCATIONS:
         raise InvalidInput(f"A list holds {MAX_REVOCATIONS} entries", "Wait until older ones have expired")
@@ -149,10 +158,26 @@ def _listed(connection: Connection, issuer: int) -> dict[bytes, int]:
 
 
 def _expired(connection: Connection, listed: dict[bytes, int], now: int) -> set[bytes]:
-    """Those of the entries whose last Certificate has expired and who get no other.
+    """Those of the entries whose last Certificate is over for everybody and who get no other.
 
     What another operator may still renew stays on the list.
     """
     ended = or_(devices.c.revoked.is_(True), devices.c.frozen.is_not(None) & (devices.c.frozen != UNFUNDED))
-    over = select(devices.c.id).where(devices.c.id.in_(list(listed)), ended, devices.c.valid_until < now // DAY_S)
+    over = select(devices.c.id).where(devices.c.id.in_(list(listed)), ended, devices.c.valid_until < _last_day(now))
     return set(connection.execute(over).scalars())
+
+
+def _foreign(connection: Connection, issuer: int, listed: Set[bytes]) -> list[bytes]:
+    """Those of the entries that stand there only because a device of another operator was frozen."""
+    theirs = devices.c.frozen.is_not(None) & (devices.c.frozen != UNFUNDED) & (devices.c.operator != issuer)
+    found = select(devices.c.id).where(devices.c.id.in_(list(listed)), theirs)
+    return sorted(connection.execute(found).scalars())
+
+
+def _last_day(now: int) -> int:
+    """A Certificate that ended before this day is over for everybody.
+
+    A payee's clock is a lower bound, as old as its own Certificate may be: until that has had its time as well, only
+    the list stops a revoked device that such a payee takes for valid.
+    """
+    return now // DAY_S - CERTIFICATE_DAYS - GRACE_DAYS

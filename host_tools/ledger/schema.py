@@ -34,7 +34,7 @@ from sqlalchemy.exc import DatabaseError, OperationalError
 
 from host_tools.ledger.errors import LedgerExists, LedgerMissing, LedgerUnavailable, NotALedger
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 LOCK_TIMEOUT_S = 30  # how long a second writer waits for the first
 _READS_ONLY = "reads_only"  # an execution option
 
@@ -99,7 +99,8 @@ postings = Table(
 # are those of the last Statement (kept in `statement`) whose complete chain is held; `next_load_floor` is what the next
 # Acknowledgement says. `valid_until` is the last day of the newest Certificate, `limits` a JSON object of what differs
 # from the defaults. `guaranteed` is what the operator's guarantee carries for the purse; `paid_back` is NULL until a
-# lost device's pay-back day has come, and from then on what its owner's account has got of the purse.
+# lost device's pay-back day has come, and from then on what its owner's account has got of the purse. `passed_on` is
+# what that account has got of payments that were booked at the deadline.
 devices = Table(
     "devices",
     metadata,
@@ -126,6 +127,7 @@ devices = Table(
     Column("guaranteed", BigInteger, nullable=False),
     Column("lost_at", BigInteger),
     Column("paid_back", BigInteger),
+    Column("passed_on", BigInteger, nullable=False),
     Index("devices_frozen", "frozen"),
     Index("devices_revoked", "revoked"),
     Index("devices_lost", "lost_at"),

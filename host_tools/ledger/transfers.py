@@ -8,7 +8,7 @@ idempotent and the order of syncs irrelevant:
     voided                      the payer's purse (a Void beats a claim)
     claimed and refused         suspense, for people to decide
     claimed                     the payee's purse; for an operator's own payee the payer's account
-    in the payer's journal      pending; after the deadline the payee's account
+    in the payer's journal      pending; after the deadline the payee's purse, from which `deadlines` passes it on
 """
 
 from sqlalchemy import Connection, Row, func, or_, select, update
@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Row, func, or_, select, update
 from host_tools.crypto import sha256
 from host_tools.ledger import books, registry
 from host_tools.ledger.evidence import CUMULATIVE, RECEIPT_AND_VOID, commit_to, freeze
-from host_tools.ledger.guarantee import cover, fraudulent, watched
+from host_tools.ledger.guarantee import cover, fraudulent, take_back, watched
 from host_tools.ledger.revocation import surely_revoked
 from host_tools.ledger.schema import certificates, devices, from_frozen, redemptions, transfers
 from protocol.errors import Refused, name_of
@@ -76,8 +76,10 @@ def _check_cumulative(connection: Connection, transfer: Transfer, now: int) -> N
     """On one base the cumulative amount grows by every Transfer.
 
     One that does not hides what was spent: a fraud proof. A Certificate's issue number stands for one base, and the
-    neighbours under it are enough: what grows from each to the next grows throughout.
+    neighbours under it are enough: what grows from each to the next grows throughout. Under another Certificate it
+    starts with all that stands above the new base.
     """
+    _check_above_base(connection, transfer, now)
     same_base = select(transfers.c.transfer).where(
         transfers.c.payer == transfer.payer, transfers.c.payer_issue == transfer.payer_issue
     )
@@ -90,6 +92,36 @@ def _check_cumulative(connection: Connection, transfer: Transfer, now: int) -> N
         first, second = sorted((transfer, Transfer.decode(found)), key=lambda one: one.seq)
         if second.cumulative < first.cumulative + second.amount:
             what = "its cumulative amount does not grow"
+            freeze(connection, transfer.payer, CUMULATIVE, what, first.encode(), second.encode(), now)
+
+
+def _check_above_base(connection: Connection, transfer: Transfer, now: int) -> None:
+    """Each Transfer counts every earlier one above its Certificate's base, also those under another Certificate."""
+    paid = select(transfers.c.transfer).where(transfers.c.payer == transfer.payer)
+    others = paid.where(transfers.c.payer_issue != transfer.payer_issue)
+    certificate = registry.certificate_of(connection, transfer.payer, transfer.payer_issue)
+    pairs = []
+    if certificate is not None:
+        below = others.where(transfers.c.seq > certificate[0].base_seq, transfers.c.seq < transfer.seq)
+        found = connection.execute(below.order_by(transfers.c.amount.desc()).limit(1)).scalar_one_or_none()
+        pairs += [(Transfer.decode(found), transfer)] if found else []
+    firsts = (
+        select(transfers.c.payer_issue, func.min(transfers.c.seq).label("seq"))
+        .where(
+            transfers.c.payer == transfer.payer,
+            transfers.c.seq > transfer.seq,
+            transfers.c.payer_issue != transfer.payer_issue,
+        )
+        .group_by(transfers.c.payer_issue)
+    )
+    for issue, seq in connection.execute(firsts).all():
+        later = registry.certificate_of(connection, transfer.payer, issue)
+        if later is not None and later[0].base_seq < transfer.seq:
+            first = connection.execute(paid.where(transfers.c.payer_issue == issue, transfers.c.seq == seq))
+            pairs += [(transfer, Transfer.decode(data)) for data in first.scalars()]
+    for first, second in pairs:
+        if second.cumulative < first.amount + second.amount:
+            what = "its cumulative amount leaves out what it paid before"
             freeze(connection, transfer.payer, CUMULATIVE, what, first.encode(), second.encode(), now)
 
 
@@ -151,7 +183,7 @@ def _outdated(connection: Connection, transfer: Transfer, receipt_seq: int) -> b
 
 def void(connection: Connection, transfer_hash: bytes, proof: bytes, now: int) -> None:
     """The payee's Void of a known Transfer (its signature was checked)."""
-    if _row(connection, transfer_hash).void is None:
+    if (_row(connection, transfer_hash).void or b"")[:1] != bytes((Void.TYPE,)):  # a watermark names no Transfer
         _know(connection, transfer_hash, void=proof)
     place(connection, transfer_hash, now)
 
@@ -188,7 +220,7 @@ def request_closed(connection: Connection, payee: bytes, number: int, now: int) 
 
 
 def default_overdue(connection: Connection, today: int, now: int) -> int:
-    """Pending Transfers to payees whose last Certificate expired GRACE_DAYS before `today`: to the payees' accounts.
+    """Pending Transfers to payees whose last Certificate expired GRACE_DAYS before `today`: to the payees' purses.
 
     Returns how many.
     """
@@ -206,6 +238,22 @@ def default_overdue(connection: Connection, today: int, now: int) -> int:
         _know(connection, transfer_hash, defaulted=True)
         place(connection, transfer_hash, now)
     return len(hashes)
+
+
+def defaulted_to(connection: Connection, today: int) -> dict[bytes, int]:
+    """What was booked to devices at the deadline and nobody claimed or voided since, if they are overdue yet."""
+    sums = (
+        select(transfers.c.payee, func.sum(transfers.c.amount))
+        .join(devices, transfers.c.payee == devices.c.id)
+        .where(
+            transfers.c.state == PENDING,
+            transfers.c.defaulted.is_(True),
+            devices.c.valid_until + GRACE_DAYS < today,
+        )
+        .group_by(transfers.c.payee)
+        .order_by(transfers.c.payee)
+    )
+    return {who: int(amount) for who, amount in connection.execute(sums)}
 
 
 def unconfirmed(connection: Connection, payee: bytes) -> int:
@@ -258,8 +306,12 @@ def place(connection: Connection, transfer_hash: bytes, now: int) -> None:
             _know(connection, transfer_hash, void=proof)
             row = _row(connection, transfer_hash)
     state, holder = _holder(connection, row, payer, payee)
-    if holder != row.held_by:
-        books.move(connection, row.held_by, holder, row.amount, f"transfer {state}", transfer_hash, now)
+    taken = 0
+    if row.defaulted and row.state == PENDING != state and payee is not None:
+        taken = take_back(connection, payee, row.amount, now)
+    if holder != row.held_by or taken:
+        if holder != row.held_by:
+            books.move(connection, row.held_by, holder, row.amount, f"transfer {state}", transfer_hash, now)
         for party in (payer, payee):
             if party is not None and watched(party) and party.purse in (row.held_by, holder):
                 cover(connection, party.id, now)
@@ -281,7 +333,7 @@ def _holder(connection: Connection, row: Row, payer: Row, payee: Row | None) -> 
     if row.receipt is not None and payee is not None:
         return POSTED, payer.account if payee.kind >> 4 == OPERATOR_PAYEE else payee.purse
     if row.defaulted and payee is not None:
-        return PENDING, payee.account
+        return PENDING, payee.purse
     if row.debited:
         return PENDING, books.operator_account(connection, books.PENDING, payer.operator)
     return KNOWN, payer.purse

@@ -138,6 +138,16 @@ def test_a_payment_typed_here_asks_for_it_too(table: Table, owner: Owner) -> Non
     owner.type("A100#", "hold the other")  # a small one does not
 
 
+def test_small_payments_typed_here_ask_for_it_once_they_reach_the_sum(table: Table, owner: Owner) -> None:
+    other = table.wallet("other")
+    owner.set_pin()
+    for left in ("800.00", "600.00"):
+        owner.type("A20000#", "hold the other")
+        table.tap(owner.device, other, "PAID\n200.00", "RECEIVED\n200.00")
+        owner.type(ANY_KEY, f"WALLET\n{left}")
+    owner.type("A20000#", "PAY 200.00")
+
+
 def test_blocked_after_five_wrong_ones_until_the_operator_says_otherwise(table: Table, owner: Owner) -> None:
     owner.set_pin()
     owner.choose("1", WRONG, "wrong PIN\n4 tries left")

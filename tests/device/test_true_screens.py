@@ -1,6 +1,7 @@
 """A person always sees where the money is, whatever a hostile reader, a second card or a lying host does in between."""
 
 import time
+from typing import Any
 
 import pytest
 
@@ -9,11 +10,16 @@ from host_tools.devices.nfc_reader import NfcReader
 from host_tools.simulator.device import SimulatedDevice
 from protocol import apdu
 from protocol.errors import CONFIRM, INSUFFICIENT_BALANCE, RETIRED, RefusedByPeer
+from protocol.framing import encode_frame
 from protocol.objects import MAX_REVOCATIONS, REVOKED_ALTOGETHER, Order, Request, Revocations, Transfer
 from protocol.objects import RETIRE as RETIRE_ORDER
 from protocol.objects import SALE as SALE_PURPOSE
 from protocol.tap import SaleTap
+from tests import micropython
 from tests.device.table import ANY_KEY, Table, words
+from tests.unit.world import World
+
+apps_app = micropython.import_on_cpython("apps.app")
 
 FUNDS = 1_000_00
 ABOVE_NO_CONFIRM = 600_00  # a class 2 wallet pays 500.00 without asking
@@ -84,6 +90,105 @@ def test_a_host_that_asks_for_money_is_seen(table: Table, wallet: SimulatedDevic
     wallet.panel.wait_for("CONFIRMED\n600.00")
     with table.on_cable(wallet) as client:
         assert Transfer.decode(client._send(command)).amount == ABOVE_NO_CONFIRM
+
+
+class Still:
+    """An App's surroundings without a radio: time passes, keys are pressed, the host says what it likes at once."""
+
+    def __init__(self) -> None:
+        self.now = 0
+        self.keys: list[str] = []
+        self.said: list[bytes] = []
+        self.shown: list[tuple[str, Any]] = []
+        self.fresh = False
+
+    def ticks_ms(self) -> int:
+        return self.now
+
+    def ticks_diff(self, late: int, early: int) -> int:
+        return late - early
+
+    def wait(self, _uarts: object, ms: int) -> None:
+        self.now += ms
+
+    def read_key(self) -> str | None:
+        return self.keys.pop(0) if self.keys else None
+
+    def read(self) -> bytes:
+        return self.said.pop(0) if self.said else b""
+
+    def write(self, data: bytes) -> None:
+        pass
+
+    def start_listening(self) -> None:
+        pass
+
+    def poll(self) -> bool:
+        return False
+
+    def money(self, amount: int) -> str:
+        return str(amount)
+
+    def idle(self, hint: str) -> None:
+        self.shown.append(("idle", hint))
+
+    def confirm(self, wanted: Any) -> None:
+        self.shown.append(("confirm", wanted.amount))
+
+    def confirmed(self, amount: int) -> None:
+        self.shown.append(("confirmed", amount))
+
+    def in_doubt(self, amount: int) -> None:
+        self.shown.append(("in doubt", amount))
+
+    # as a PIN pad
+    is_set = True
+
+    def ask(self, title: str) -> None:
+        self.shown.append(("pin", title))
+
+    def press(self, key: str) -> bool | None:
+        return key == "#" or None
+
+
+@pytest.mark.parametrize("when", ["shown", "with the key", "PIN"])
+def test_a_host_cannot_put_another_payment_in_the_place_of_the_one_shown(when: str) -> None:
+    """A refusal in the same breath hides the second question; OK is for what is on the screen, or for nothing."""
+    world = World()
+    wallet: Any = world.device("wallet", "wallet", balance=5_000_00)
+    shop, thief = world.device("shop", "terminal"), world.device("thief", "terminal")
+    still: Any = Still()
+    wallet.port, wallet.events, wallet.keep_alive = still, {}, None
+    wallet.notify = wallet.events.__setitem__
+    wallet.tidy = lambda: False
+    app = apps_app.App(wallet, still, still, still, still, None, [still], [], "", still if when == "PIN" else None)
+    numbers = iter(range(1, 100))
+
+    def say(payee: Any, amount: int, *more: bytes) -> None:
+        commands = apdu.chained(apdu.PAY, payee.certificate.encode() + payee.open(amount))
+        still.said.append(b"".join(encode_frame(next(numbers), command) for command in [*commands, *more]))
+
+    def press(key: str) -> None:
+        still.keys.append(key)
+        app.step()
+
+    still.said.append(encode_frame(next(numbers), apdu.select(apdu.AID)))
+    app.step()
+    say(shop, ABOVE_NO_CONFIRM)
+    app.step()
+    still.now += 1000
+    assert still.shown[-1] == ("confirm", ABOVE_NO_CONFIRM)
+    if when == "PIN":
+        press("#")
+        assert still.shown[-1] == ("pin", f"PAY {ABOVE_NO_CONFIRM}")
+    say(thief, 4_900_00, apdu.command(0x77))
+    if when == "shown":
+        app.step()
+    press("#")
+    assert ("confirmed", 4_900_00) not in still.shown
+    say(thief, 4_900_00)
+    app.step()
+    assert wallet.purse.balance == 5_000_00
 
 
 def test_a_question_ends_with_the_next_tap(table: Table, wallet: SimulatedDevice) -> None:

@@ -41,6 +41,7 @@ def test_different_names_stay_different() -> None:
     [
         "_table = 1\nprint(getattr(thing, '_table'))",  # by its text
         "import _thread",  # a module
+        "from _onewire import _reset",  # of a module that is not ours
         "thing.__class__",  # the language's
         "public = 1",
         "_a = 1",  # short already
@@ -48,6 +49,35 @@ def test_different_names_stay_different() -> None:
 )
 def test_names_that_must_stay_stay(source: str) -> None:
     assert shortened({"one": source})["one"] == source
+
+
+def test_names_in_statements_that_hold_text_follow() -> None:
+    source = """
+_counter = 0
+class Thing:
+    def __init__(self): self._inside = 7
+def bump():
+    global _counter
+    _counter += 1
+    _total = 1
+    def more():
+        nonlocal _total
+        _total += _counter
+        return _total
+    return more()
+def match(what):
+    match what:
+        case Thing(_inside=_found): return _found
+        case {"key": _, **_others}: return _others
+        case [_, *_rest]: return _rest
+"""
+    out = shortened({"one": source})["one"]
+    for name in ("_counter", "_total", "_inside", "_others", "_rest"):
+        assert name not in out
+    names: dict = {}
+    exec(out, names)
+    assert (names["bump"](), names["bump"]()) == (2, 3)
+    assert [names["match"](what) for what in (names["Thing"](), {"key": 1, "b": 2}, [1, 2])] == [7, {"b": 2}, [2]]
 
 
 def test_what_a_kept_package_mentions_keeps_its_name() -> None:

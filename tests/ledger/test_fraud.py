@@ -1,5 +1,7 @@
 """Devices that sign what no honest one does: copied and rolled-back ones, payees that claim and void."""
 
+from itertools import permutations
+
 import pytest
 
 from host_tools.ledger.errors import DeviceFrozen
@@ -203,3 +205,57 @@ def test_honest_person_to_person_chain_freezes_nobody(town):
         town.sync(person)
     assert [town.frozen(person) for person in people] == [None] * 3
     assert [town.purse(person) for person in people] == [person.purse.balance for person in people]
+
+
+@pytest.mark.parametrize("order", list(permutations(("watermark", "void", "receipt"))))
+def test_receipt_and_void_freeze_in_any_order_also_when_a_watermark_said_it_first(town, shop, wallet, order):
+    with pytest.raises(LinkLost):
+        sale(shop, wallet, 300, link=Link(cut_at=LOST_TRANSFER))
+    transfer = wallet.purse.in_doubt[0].transfer
+    digest = sha256(transfer.body())
+    town.settle(wallet, *town.statement(wallet))
+    shop.payee.close()
+    void = Void(transfer=digest).sign(shop.party.sign)
+    for step in order:
+        if step == "watermark":
+            town.settle(shop, *town.statement(shop))
+        elif step == "void":
+            wallet.perform(wallet.payer.close(void))
+            town.settle(wallet, *town.statement(wallet))
+        else:
+            receipt = Receipt(seq=shop.purse.head_seq + 1, previous=shop.purse.head_hash, transfer=digest)
+            shop.perform([effects.Commit(records.credit(receipt.sign(shop.party.sign), transfer))])
+            town.settle(shop, *town.statement(shop))
+    assert town.proven(shop.id) == {"receipt and void"}
+    assert (town.purse(wallet), town.purse(shop)) == (900, 0)
+
+
+def test_payments_under_two_certificates_prove_what_the_later_one_leaves_out_in_any_order(town, wallet, tmp_path):
+    """It saved a Certificate up, whose base lies below what it paid in between."""
+    shops = [town.device(name, "terminal") for name in ("one", "two")]
+    saved = town.settle(wallet, *town.statement(wallet))
+    sale(shops[0], wallet, 300)
+    town.install(wallet, saved)
+    assert wallet.purse.cumulative == 300  # an honest one counts it
+    wallet.purse.cumulative = 0
+    sale(shops[1], wallet, 100)
+    for number, order in enumerate(permutations(shops)):
+        other = town.fork(tmp_path / str(number))
+        other.sync(other.named(order[0].name))
+        assert other.frozen(wallet) is None
+        other.sync(other.named(order[1].name))
+        assert other.proven(wallet.id) == {"cumulative falls"}
+        other.ledger.close()
+
+
+def test_payments_under_two_certificates_of_an_honest_payer_prove_nothing(town, wallet):
+    shops = [town.device(name, "terminal") for name in ("one", "two")]
+    saved = town.settle(wallet, *town.statement(wallet))
+    sale(shops[0], wallet, 300)
+    town.install(wallet, saved)
+    sale(shops[1], wallet, 100)
+    for device in (shops[1], shops[0], wallet, wallet):
+        town.sync(device)
+    sale(shops[0], wallet, 5)
+    town.sync(shops[0])
+    assert (town.frozen(wallet), town.proven(wallet.id)) == (None, set())

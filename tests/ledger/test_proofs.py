@@ -8,6 +8,7 @@ import pytest
 
 from host_tools.crypto import verify
 from host_tools.ledger.errors import NotProven, UnknownDevice
+from host_tools.ledger.settlement import MAX_RECORDS
 from protocol import apdu, effects, fraud, records
 from protocol.fraud import Commitment, FraudProof
 from protocol.objects import Receipt, Statement, Transfer
@@ -224,3 +225,8 @@ def test_proof_against_a_device_of_another_ledger_is_good_and_freezes_nobody_her
     proof = FraudProof(town.operators[1].certificate.encode(), stranger.certificate.encode(), *pair)
     with pytest.raises(UnknownDevice):
         town.ledger.submit_fraud_proof(proof, town.now)
+
+
+def test_proof_has_room_for_every_record_of_an_upload():
+    """Else a cheat could put its two histories so far apart that the ledger freezes it and cannot prove it."""
+    assert fraud.MAX_BODIES >= MAX_RECORDS

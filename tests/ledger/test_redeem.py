@@ -251,3 +251,18 @@ def test_new_terminal_that_spent_what_was_confirmed_gets_a_void_for_what_was_not
     assert town.purse(shop) == 300  # ben's, who has not come
     assert take(town, pay(shop, opened))[0] == Void.TYPE
     assert town.account(shop) == 1_000
+
+
+def test_transfer_that_itself_proves_a_second_history_is_voided(town):
+    """The proof comes with the redemption: what is learnt of the payer there counts for its answer."""
+    shop, wallet = town.device("shop", "terminal"), town.device("wallet", balance=900)
+    opened = open_for(town, wallet, 500)
+    twin = clone(wallet)
+    sale(shop, wallet, 100)
+    town.sync(shop)
+    assert town.frozen(wallet) is None
+    transfer = pay(twin, opened)
+    answer = take(town, transfer)
+    assert (answer[0], town.account(wallet)) == (Void.TYPE, 1_000)
+    assert town.proven(wallet.id) == {"two histories"}
+    assert take(town, transfer) == answer

@@ -5,11 +5,13 @@ import pytest
 from host_tools.ledger import revocation
 from host_tools.ledger.errors import InvalidInput, UnknownOperator, WrongSigner
 from protocol.errors import REVOKED, Refused
-from protocol.limits import CERTIFICATE_DAYS
+from protocol.limits import CERTIFICATE_DAYS, GRACE_DAYS
 from protocol.objects import DAY_S, REVOKED_ALTOGETHER, Revocations
 from protocol.trust import operator_entry_id
-from tests.ledger.world import clone, pay_person, sale
-from tests.unit.world import KINDS, Operator, cause_of, signer
+from tests.ledger.world import clone, forget_payers, pay_person, sale
+from tests.unit.world import KINDS, Operator, cause_of, signer, spread
+
+OVER = 2 * CERTIFICATE_DAYS + GRACE_DAYS  # days after its issue until a Certificate is over for everybody
 
 
 @pytest.fixture
@@ -84,7 +86,7 @@ def test_what_the_ledger_knows_of_an_epoch_is_what_a_device_of_that_epoch_judges
     for name in ("ann", "ben", "cid", "dee", "eve"):
         person = town.device(name)
         if name == "dee":
-            town.now += (CERTIFICATE_DAYS + 1) * DAY_S
+            town.now += (OVER + 1) * DAY_S
             person = town.device("dan")
             town.sync(shop)
         revoke(town, person)
@@ -102,7 +104,7 @@ def test_full_list_is_an_error_until_the_revoked_have_expired_for_good(town, wal
     foreign, last = town.device("foreign", operator=2), town.device("last")
     revoke(town, wallet)
     revoke(town, foreign)
-    town.now += CERTIFICATE_DAYS * DAY_S
+    town.now += OVER * DAY_S
     with pytest.raises(InvalidInput, match="A list holds 2 entries"):
         revoke(town, last)
     assert town.ledger.device(last.id)["revoked"] is False
@@ -161,7 +163,7 @@ def test_full_list_stops_no_settlement_and_what_waits_is_published_when_there_is
     day = town.ledger.report_lost(town.signer_of(kiosk), kiosk.id, town.now)
     assert day > town.now // DAY_S  # blocked all the same: it gets no Certificate
     assert not town.sync(kiosk).certified
-    town.now += (CERTIFICATE_DAYS - 1) * DAY_S  # the old one has expired, the others have not
+    town.now += (OVER - 1) * DAY_S  # the old one has expired, the others have not
     town.sync(shop)
     assert len(named(town, shop)) == 1
     assert named(town, shop) <= {wallet.id, kiosk.id}
@@ -169,7 +171,7 @@ def test_full_list_stops_no_settlement_and_what_waits_is_published_when_there_is
 
 def test_frozen_device_that_has_expired_needs_no_entry(town, shop, wallet):
     cheat_with(town, wallet, shop, town.device("kiosk", "terminal", operator=2))
-    town.now += (CERTIFICATE_DAYS + 1) * DAY_S
+    town.now += (OVER + 1) * DAY_S
     before = shop.certificate.epoch
     town.sync(shop)
     town.sync(shop)
@@ -248,3 +250,56 @@ def test_rule_claim_is_refused_only_if_every_list_since_the_payees_certificate_r
     sale(shops[1], wallet, 100)
     assert town.sync(shops[1]).dead_letters == ()
     assert (town.purse(shops[0]), town.purse(shops[1]), town.sums()["suspense"]) == (0, 100, 300)
+
+
+def test_entry_stays_while_a_payee_with_an_old_clock_takes_the_certificate_for_valid(town, wallet, monkeypatch):
+    """The payee knew that it is revoked; a newer list, passed on by a customer, must not make it forget that."""
+    monkeypatch.setattr(revocation, "MAX_DELTA", 0)  # every list is a complete one
+    shop, ann = town.device("shop", "terminal"), town.device("ann", balance=50)
+    revoke(town, wallet)
+    issued = town.now
+    town.now += 29 * DAY_S
+    known = town.now
+    town.sync(shop)
+    shop._clock, wallet._clock = (lambda: known), (lambda: issued)
+    for device in (shop, wallet):
+        device.restart()
+    town.now = issued + (CERTIFICATE_DAYS + 1) * DAY_S
+    revoke(town, town.device("ben"))
+    town.sync(ann)
+    spread(sale(shop, ann, 5), ann)
+    assert shop.party.trust.list_of(1).epoch == 2
+    assert cause_of(sale, shop, wallet, 10) == REVOKED
+
+
+def test_rule_frozen_device_is_put_on_the_list_though_its_certificate_has_expired(town, shop, wallet):
+    kiosk = town.device("kiosk", "terminal", operator=2)
+    cheat_with(town, wallet, kiosk, town.device("booth", "terminal", operator=2))
+    town.now += (CERTIFICATE_DAYS + 1) * DAY_S
+    town.sync(shop)
+    assert named(town, shop) == {wallet.id}
+
+
+@pytest.mark.parametrize("how", ["lost", "revoke", "sync"])
+def test_own_devices_take_the_place_of_foreign_frozen_ones_on_a_full_list(town, shop, monkeypatch, how):
+    monkeypatch.setattr(revocation, "MAX_REVOCATIONS", 2)
+    kiosks = [town.device(name, "terminal", operator=2) for name in ("kiosk 1", "kiosk 2")]
+    own = town.device("own", balance=900)
+    for name in ("x", "y", "z"):
+        cheat_with(town, town.device(name, balance=900, operator=2), *kiosks)
+        for kiosk in kiosks:
+            forget_payers(kiosk)
+    town.sync(shop)
+    assert len(named(town, shop)) == 2
+    before = shop.certificate.epoch
+    if how == "sync":
+        cheat_with(town, own, *kiosks)
+    elif how == "lost":
+        town.ledger.report_lost(town.signer_of(own), own.id, town.now)
+    else:
+        assert own.id in dict(revoke(town, own).entries)
+    for _ in range(3):
+        town.sync(shop)
+    assert own.id in named(town, shop)
+    assert len(named(town, shop)) == 2
+    assert shop.certificate.epoch == before + 1  # nobody is moved on and off

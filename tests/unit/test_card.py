@@ -650,17 +650,36 @@ def test_an_order_unblocks_the_pin_or_takes_it_away(world, wallet):
     def order(number, argument):
         return world.operator.order(wallet.id, number, UNBLOCK_PIN, argument)
 
-    assert put_refused(wallet, order(1, 0)) == NOT_FOUND
-    wallet.settings.update({"pin": b"\x00", "pin at power-on": b"\x01"})
+    wallet.settings.update({"pin": b"\x00"})
     wallet.send(apdu.PUT, order(1, 0).encode())
     assert (wallet.settings.values["pin"], wallet.order_number) == (b"\x05", 1)
-    assert put_refused(wallet, order(2, TAKE_PIN_AWAY)) == MISMATCH
-    wallet.settings.update({"pin at power-on": b""})
     wallet.send(apdu.PUT, order(2, TAKE_PIN_AWAY).encode())
     assert (wallet.settings.values["pin"], wallet.order_number) == (b"", 2)
     wallet.settings.update({"pin": b"\x00"})
     wallet.send(apdu.PUT, order(2, TAKE_PIN_AWAY).encode())  # again: the PIN set since then stays
     assert wallet.settings.values["pin"] == b"\x00"
+
+
+def test_rule_a_refused_order_is_refused_for_ever(world, wallet):
+    """Whoever carried it keeps it, and may bring it again when the owner has set a PIN."""
+
+    def order(number, argument):
+        return world.operator.order(wallet.id, number, UNBLOCK_PIN, argument)
+
+    assert cause_of(wallet.send, apdu.PUT, order(1, TAKE_PIN_AWAY).encode()) == NOT_FOUND
+    wallet.settings.update({"pin": b"\x00"})
+    writes = wallet.settings.writes
+    for _ in range(2):
+        assert put_refused(wallet, order(1, TAKE_PIN_AWAY)) == NOT_FOUND
+        wallet.restart()
+    assert (wallet.settings.values["pin"], wallet.order_number, wallet.settings.writes) == (b"\x00", 1, writes)
+    wallet.settings.update({"pin at power-on": b"\x01"})
+    assert cause_of(wallet.send, apdu.PUT, order(2, TAKE_PIN_AWAY).encode()) == MISMATCH
+    wallet.settings.update({"pin at power-on": b""})
+    assert put_refused(wallet, order(2, TAKE_PIN_AWAY)) == MISMATCH
+    for _ in range(2):
+        wallet.send(apdu.PUT, order(3, 0).encode())
+    assert (wallet.settings.values["pin"], wallet.order_number) == (b"\x05", 3)
 
 
 def test_a_locked_device_signs_nothing_and_commits_nothing(world, wallet, terminal):

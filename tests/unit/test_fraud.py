@@ -49,6 +49,7 @@ class Witness(Device):
         if not hasattr(self, "said"):
             self.said: dict[bytes, None] = {}
             self.bodies: dict[int, bytes] = {}
+            self.certificates: dict[int, bytes] = {}
         Device.restart(self)
 
     def perform(self, wanted):
@@ -65,6 +66,8 @@ class Witness(Device):
             record = records.decode(stored)
             known = self.bodies.setdefault(record.seq, record.body_bytes)
             assert known == record.body_bytes
+            if isinstance(record.body, records.Installation):
+                self.certificates[record.certificate.issue] = record.certificate.encode()
 
 
 class Watched(World):
@@ -116,6 +119,11 @@ def assert_innocent(device):
     for first, second in [*combinations(said, 2), *[(one, one) for one in said]]:
         with pytest.raises(NotProven, match="one honest history can hold both"):
             check(proof(device, first, second), signer("root").public, sha256, known_verdict)
+    for certificate in device.certificates.values():
+        for one in said:
+            shown = proof(device, one, said[-1])._replace(certificate=certificate)
+            with pytest.raises(NotProven, match="one honest history can hold both"):
+                check(shown, signer("root").public, sha256, known_verdict)
 
 
 # --- the three kinds
@@ -236,6 +244,39 @@ def test_a_payer_whose_cumulative_falls_or_stays(terminal, wallet):
     # Under another Certificate the count starts anew, and before it nothing was spent.
     assert "one honest history" in not_proven(wallet, first, changed(cumulative=50, seq=9, payer_issue=2))
     assert convicts(wallet, commitment(wallet, second), changed(cumulative=120, seq=9)) == CUMULATIVE
+
+
+def test_a_payer_that_leaves_out_what_it_paid_above_its_base(terminal, wallet):
+    first, _ = pay(terminal, wallet, 100)
+    second, _ = pay(terminal, wallet, 50)
+    base = Transfer.decode(first).seq - 1
+
+    def under(base_seq, issue=2):
+        certificate = wallet.certificate.decode(wallet.certificate.encode())
+        certificate.issue, certificate.base_seq = issue, base_seq
+        return certificate.sign(signer("operator 1").sign).encode()
+
+    def verdict(cumulative, certificate, below=first):
+        later = Transfer.decode(second)
+        later.seq, later.payer_issue, later.amount, later.cumulative = base + 9, 2, 10, cumulative
+        one = below if isinstance(below, Commitment) else Commitment(below, ())
+        other = Commitment(later.sign(signer("wallet").sign).encode(), ())
+        shown = proof(wallet, one, other)._replace(certificate=certificate)
+        try:
+            return check(shown, signer("root").public, sha256, verify).kind
+        except NotProven as error:
+            return str(error)
+
+    good = "one honest history can hold both"
+    assert verdict(109, under(base)) == CUMULATIVE
+    assert verdict(110, under(base)) == good
+    assert verdict(10, under(base + 1)) == good  # it lies at the base
+    assert verdict(10, under(base, issue=1)) == good  # another Certificate says nothing of this base
+    both = commitment(wallet, second)
+    assert verdict(159, under(base), both) == CUMULATIVE
+    assert verdict(160, under(base), both) == good
+    assert verdict(59, under(base + 1), both) == CUMULATIVE
+    assert verdict(60, under(base + 1), both) == good
 
 
 def test_the_first_kind_that_is_proven_is_named(terminal, wallet):

@@ -59,6 +59,17 @@ class Taken:
         self.payloads.append(payload)
 
 
+class Bits(random.Random):
+    """Noise that is always the same."""
+
+    def __init__(self, bits: int) -> None:
+        super().__init__(0)
+        self.bits = bits
+
+    def getrandbits(self, k: int, /) -> int:
+        return self.bits
+
+
 def open_journal(flash: NorFlash, may_format: bool = True) -> Any:
     """Opens, and checks what holds for every opening."""
     taken = Taken()
@@ -428,6 +439,72 @@ def test_what_stands_inside_a_torn_record_is_no_entry(kind: type[NorFlash]) -> N
     assert (found.head_seq, found._tail) == (1, 0)
     journal.append(inside)
     assert contents(open_journal(flash)) == [record(1), inside]
+
+
+@both_kinds
+def test_a_head_that_was_begun_and_not_seen_takes_nothing_back(kind: type[NorFlash]) -> None:
+    """It says of its sector what was true when it was begun; what was committed since then is no less committed."""
+    seen = 0
+    for seed in range(100):
+        flash = kind(9 * 4096)
+        flash.noise = random.Random(seed)
+        journal = open_journal(flash)
+        while journal._next % 128 < 110:
+            journal.append(record(journal.head_seq + 1, 600))
+        head = journal.head_seq + 1
+        assert cut_in(flash, 15, lambda journal=journal, head=head: journal.append(record(head, 1000)))
+        journal = open_journal(flash, False)
+        if journal._next > 128:
+            seen += 1
+            continue
+        journal.append(record(head))
+        for _ in range(8):
+            assert open_journal(flash, False).head_seq == head
+    assert seen < 50 or kind is NorFlash  # elsewhere a unit that was begun is always seen
+
+
+def test_who_does_not_know_the_secret_writes_no_entry() -> None:
+    """A payer knows what its Transfer will look like in the payee's journal and where; the host cuts the append."""
+
+    def cut_in_a_payload(of_payer: int, salt: bytes) -> int:
+        flash = NorFlash(10 * 4096)
+        journal = Journal(flash, salt=salt)
+        journal.append(record(1))
+        unit = journal._next
+        filling = struct.pack(">I", 2) + bytes(UNIT_BYTES - 12)
+        payload = filling + journal_format.stored_record(unit + 1, record(2), of_payer)
+        payload += journal_format.note(unit + 2, 0, 10, 0, of_payer) + bytes(100)
+        assert cut_in(flash, 5 * UNIT_BYTES, lambda: journal.append(payload))
+        return Journal(flash, None, False, salt).head_seq
+
+    assert [cut_in_a_payload(0, salt) for salt in (b"", b"secret 1", b"secret 2")] == [2, 1, 1]
+
+
+def test_a_journal_opens_with_its_own_secret_only() -> None:
+    flash = small()
+    Journal(flash, salt=b"mine").append(record(1))
+    assert Journal(flash, None, False, b"mine").record(1) == record(1)
+    with pytest.raises(errors.JournalCorrupt):
+        Journal(flash, None, False, b"other")
+
+
+def test_a_void_record_whose_header_comes_back_is_not_read() -> None:
+    flash = NorFlash(10 * 4096)
+    journal = open_journal(flash)
+    journal.append(record(1))
+    void = journal._next * UNIT_BYTES
+    assert cut_in(flash, 4 * UNIT_BYTES, lambda: journal.append(record(2, 100)))
+    flash.unstable[void] = 0x10  # of its magic
+    flash.noise = Bits(0xFF)
+    journal = open_journal(flash)
+    journal.append(record(2))
+    flash.noise = Bits(0)
+    assert contents(journal) == [record(1), record(2)]
+    for bits in (0xFF, 0):
+        flash.noise = Bits(bits)
+        journal = open_journal(flash)
+        flash.noise = Bits(0)
+        assert contents(journal) == [record(1), record(2)]
 
 
 def test_reserve_and_full() -> None:

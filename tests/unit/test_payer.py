@@ -320,6 +320,17 @@ def test_a_payment_entered_by_a_person_here_needs_no_second_confirmation():
     assert wallet.purse.unconfirmed == 0
 
 
+def test_rule_small_payments_entered_here_count_until_a_person_confirms():
+    _, terminal, wallet = shop(no_confirm_sum=1_000)
+    for unconfirmed in (400, 800):
+        pay(wallet, terminal, 400, by_user=True, settle_older=False)
+        assert wallet.purse.unconfirmed == unconfirmed
+    certificate = wallet.party.certificate
+    assert limits.needs_confirmation(wallet.purse, certificate, 400)  # where the wallet asks for its PIN
+    pay(wallet, terminal, 400, by_user=True, settle_older=False)
+    assert wallet.purse.unconfirmed == 0
+
+
 def test_redeeming_is_bounded_by_the_purse_only():
     world, _, wallet = shop(payment_limit=1, sum_limit=1, no_confirm_sum=0)
     bank = world.device("bank", "operator payee")

@@ -84,6 +84,28 @@ def test_power_cut_at_every_byte_of_a_change(tmp_path: Path, is_new: bool) -> No
     assert seen == {old, new}
 
 
+def test_what_changes_nothing_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = opened(tmp_path)
+    store.put(request_block=b"first")
+    before = [path.read_bytes() for path in files(tmp_path)]
+    store.put(request_block=b"first", key_seed=None)
+    assert [path.read_bytes() for path in files(tmp_path)] == before
+    # After a write that failed nobody knows what is in the files.
+    write = settings_module._write
+
+    def fail(path: str, data: bytes) -> None:
+        if path.endswith(".b"):
+            raise OSError(5)
+        write(path, data)
+
+    monkeypatch.setattr(settings_module, "_write", fail)
+    with pytest.raises(OSError, match="5"):
+        store.put(request_block=b"second")
+    monkeypatch.undo()
+    store.put(request_block=b"first")
+    assert opened(tmp_path).get("request_block") == b"first"
+
+
 def test_one_damaged_file_never_brings_back_an_older_value(tmp_path: Path) -> None:
     store = opened(tmp_path)
     store.put(request_block=b"\0\0")

@@ -108,6 +108,47 @@ def test_a_foreign_card_brings_its_operator_s_list():
     assert cause_of(sale, terminal, thief, 1) == REVOKED
 
 
+def put_three(world, device):
+    """The lists of operators 2, 3 and 4, as a reader may PUT them in a tap."""
+    operators = [Operator(number, world.root) for number in (2, 3, 4)]
+    guests = [world.device("guest of %d" % one.number, balance=500, operator=one) for one in operators]
+    for operator, guest in zip(operators, guests):  # noqa: B905 - MicroPython has no strict
+        listed = operator.revoke(9, [(who(1), 2)])
+        put(guest, listed)
+        put(device, operator.certificate, listed)
+    return operators, guests
+
+
+def test_rule_whoever_taps_takes_no_list_away_and_wears_nothing():
+    world, terminal, wallet = shop()
+    operators, _ = put_three(world, terminal)
+    before = (terminal.durable(), terminal.settings.writes)
+    for operator in operators * 10:
+        put(terminal, operator.revoke(9, [(who(1), 2)]))
+    assert (terminal.durable(), terminal.settings.writes) == before
+    assert [terminal.party.trust.list_of(number).epoch for number in (2, 3, 4)] == [9, 9, 0]
+
+
+def test_a_foreign_list_gives_way_only_to_that_of_a_card_that_has_paid():
+    world, terminal, _ = shop()
+    _, guests = put_three(world, terminal)
+    guests[2].locked = True
+    terminal.open(10)
+    tap = sale_tap(terminal)
+    assert cause_of(meet, tap, guests[2]) == LOCKED
+    assert spread(tap, guests[2]).exchanges == 0  # anybody can show this Certificate
+    guests[2].locked = False
+    terminal.payee.close()
+    tap = sale(terminal, guests[2], 10)
+    assert spread(tap, guests[2]).exchanges == 1
+    assert [stored(terminal, number) != b"" for number in (2, 3, 4)] == [False, True, True]
+    for _ in range(2):
+        assert set(terminal.party.trust.lists) == {0, 1, 3, 4}
+        terminal.restart()  # no tidy: power may go at any time
+    put(terminal, Operator(4, world.root).revoke(1, []))
+    assert terminal.party.trust.list_of(4).epoch == 9
+
+
 def test_longest_lists_both_ways_stay_in_their_bounds():
     world, terminal, wallet = shop()
     put(terminal, *two(world.operator, 1, MAX_REVOCATIONS, MAX_DELTA))

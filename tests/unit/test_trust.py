@@ -65,16 +65,27 @@ def test_a_certificate_outside_its_operator_s_validity_is_bad():
     assert cause_of(this.judge, outlives, (TODAY + 1_001) * DAY_S) == EXPIRED
 
 
-def take(this, listed):
+def take(this, listed, may_evict=False):
     """Install it as a device does, without a place to save it in."""
-    for effect in this.put_revocations(listed):
+    for effect in this.put_revocations(listed, may_evict):
         if isinstance(effect, effects.Then):
             effect.action()
 
 
-def saved(this, listed):
+def saved(this, listed, may_evict=False):
     """The settings that its installation writes, in order."""
-    return [effect.values for effect in this.put_revocations(listed) if isinstance(effect, effects.Save)]
+    return [effect.values for effect in this.put_revocations(listed, may_evict) if isinstance(effect, effects.Save)]
+
+
+def meet(this, *operators):
+    """Get to know them, durably."""
+    for operator in operators:
+        this.add_operator(operator.certificate)
+    this.operators_changed = False
+
+
+def epochs(this):
+    return {issuer: this.list_of(issuer).epoch for issuer in this.lists}
 
 
 def test_revoked_devices_and_operators():
@@ -168,13 +179,13 @@ def test_the_lists_kept_are_bounded_and_those_of_root_and_own_operator_stay():
     kept: list = []
     for number in range(2, 12):
         other = Operator(number, ROOT)
-        this.add_operator(other.certificate)
+        meet(this, other)
         listed = other.revoke(1, [])
         written = [{"revoked %d" % number: listed.encode()}]
         if len(kept) == MAX_FOREIGN_LISTS:
-            written.append({"revoked %d" % kept.pop(0): b""})
-        assert saved(this, listed) == written
-        take(this, listed)
+            written.insert(0, {"revoked %d" % kept.pop(0): b""})
+        assert saved(this, listed, True) == written
+        take(this, listed, True)
         kept.append(number)
         assert set(this.lists) == {0, 1} | set(kept)
         assert set(kept) <= set(this.operators)
@@ -186,22 +197,89 @@ def test_what_a_device_has_met_outlives_power():
     for number in range(2, 7):
         other = Operator(number, ROOT)
         this.add_operator(other.certificate)
-        for written in saved(this, other.revoke(number, [])):
+        for written in saved(this, other.revoke(number, []), True):
             values.update(written)
-        take(this, other.revoke(number, []))
+        take(this, other.revoke(number, []), True)
     assert this.operators_changed
     values["operators"] = this.stored_operators()
     again = trust()
     again.restore(values.get)
     assert set(again.operators) == {1, 2, 3, 4, 5, 6}
-    assert {issuer: again.list_of(issuer).epoch for issuer in again.lists} == {0: 0, 1: 0, 5: 5, 6: 6}
+    assert epochs(again) == {0: 0, 1: 0, 5: 5, 6: 6}
     assert not again.operators_changed
-    values["revoked 2"] = values["revoked 5"]  # power went before the oldest was taken away
-    again.restore(values.get)
-    assert len(again.lists) == 2 + MAX_FOREIGN_LISTS
     blank = trust()
     blank.restore({}.get)
     assert (set(blank.operators), set(blank.lists)) == ({1}, {0, 1})
+
+
+def test_rule_a_list_on_flash_counts_wherever_power_goes():
+    """Its operator is written before it, so there is none whose issuer a device does not know after its start."""
+    this = trust()
+    values: dict = {}
+    for number in (2, 3, 4):
+        other = Operator(number, ROOT)
+        this.add_operator(other.certificate)
+        for written in saved(this, other.revoke(9, []), True):
+            values.update(written)
+            again = trust()
+            again.restore(values.get)
+            on_flash = {int(name[8:]) for name, listed in values.items() if name.startswith("revoked ") and listed}
+            assert on_flash == set(again.lists) & set(range(2, 9))
+            assert len(on_flash) <= MAX_FOREIGN_LISTS
+            for issuer in on_flash:
+                assert again.put_revocations(Operator(issuer, ROOT).revoke(8, [])) == []
+        take(this, other.revoke(9, []), True)
+
+
+def test_rule_no_list_gives_way_to_one_that_was_not_asked_for():
+    operators = [Operator(number, ROOT) for number in (2, 3, 4)]
+    who = device_id(KEY, sha256)
+    this = trust()
+    meet(this, *operators)
+    for operator in operators:
+        take(this, operator.revoke(5, [(who, 2)]))
+    assert epochs(this) == {0: 0, 1: 0, 2: 5, 3: 5}
+    for operator in operators * 9:  # public objects, that anybody has
+        for epoch in (4, 5) + ((6,) if operator.number == 4 else ()):
+            assert this.put_revocations(operator.revoke(epoch, [])) == []
+    assert cause_of(this.judge, certificate(operators[0]), NOW) == REVOKED
+    take(this, operators[0].revoke(6, []))  # one that is kept goes on
+    assert epochs(this) == {0: 0, 1: 0, 2: 6, 3: 5}
+
+
+def test_the_list_updated_longest_ago_gives_way_also_after_a_start():
+    operators = {number: Operator(number, ROOT) for number in (2, 3, 4, 5)}
+    for updated, stays in ((2, 2), (3, 3)):
+        this = trust()
+        meet(this, *operators.values())
+        values: dict = {}
+        for listed in (operators[2].revoke(1, []), operators[3].revoke(1, []), operators[updated].revoke(2, [])):
+            for written in saved(this, listed):
+                values.update(written)
+            take(this, listed)
+        assert this.operators_changed  # their order is kept while nobody waits
+        values["operators"] = this.stored_operators()
+        again = trust()
+        again.restore(values.get)
+        for one in (this, again):
+            take(one, operators[4].revoke(1, []), True)
+            assert set(one.lists) == {0, 1, stays, 4}
+
+
+def test_a_list_that_gave_way_comes_back_no_older():
+    operators = [Operator(number, ROOT) for number in (2, 3, 4)]
+    this = trust()
+    meet(this, *operators)
+    complete = operators[0].revoke(5, [])
+    for listed in (complete, operators[0].revoke(7, [], since=complete)):
+        take(this, listed)
+    for operator in operators[1:]:
+        take(this, operator.revoke(1, []), True)
+    assert set(this.lists) == {0, 1, 3, 4}
+    assert this.put_revocations(operators[0].revoke(4, []), True) == []
+    take(this, complete, True)
+    take(this, operators[0].revoke(7, [], since=complete), True)
+    assert epochs(this) == {0: 0, 1: 0, 2: 7, 4: 1}
 
 
 def test_only_what_is_new_about_operators_has_to_be_stored():

@@ -45,7 +45,7 @@ from protocol.payee import Payee, RequestNumbers
 from protocol.payer import Payer
 from protocol.purse import Purse
 from protocol.spread import Spread
-from protocol.tap import SaleTap
+from protocol.tap import PAID, SaleTap
 from protocol.trust import OPERATORS, Trust
 
 TODAY = 20_000  # 4 October 2024, a Unix day
@@ -216,6 +216,9 @@ class Settings:
     def __init__(self):
         self.values: dict = {}
         self.writes = 0
+
+    def get(self, name: str):
+        return self.values.get(name)
 
     def update(self, values: dict) -> None:
         alone = [name for name in values if name.startswith("revoked ")]
@@ -507,7 +510,7 @@ def meet(tap, card: Device, link: Link | None = None):
 def spread(tap, card: Device, link: Link | None = None) -> Spread:
     """What follows a tap that is decided, as `apps.collect` does it: nothing comes out of a lost link or a lie."""
     link = link or Link()
-    this = Spread(tap._party, tap._perform, tap.card, *tap.epochs)
+    this = Spread(tap._party, tap._perform, tap.card, *tap.epochs, may_evict=tap.moved == PAID)
     try:
         card.select()
         while True:

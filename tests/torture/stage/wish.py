@@ -62,7 +62,7 @@ class Radio:
         self._carry()
         self._command = bytes(command)
 
-    def receive(self) -> bytes:
+    def receive(self, since: int = 0, limit_ms: int = 0) -> bytes:
         """The card works only now, so that the reader's work in between is done when the command is on its way."""
         card = self.card
         if not card or card.dead:
