@@ -4,11 +4,13 @@ Each deadline is GRACE_DAYS after the last Certificate of the device it is about
 any more, and all that it did before had time to surface. What comes later still counts, and is put right.
 """
 
+from collections import Counter
 from typing import NamedTuple
 
 from sqlalchemy import Connection, select, update
 
-from host_tools.ledger import books, lost, redeem, registry, transfers
+from host_tools.ledger import books, lost, registry, transfers
+from host_tools.ledger.disputes import disputed
 from host_tools.ledger.guarantee import UNFUNDED, cover, pass_on, take_back
 from host_tools.ledger.schema import accounts, devices
 from protocol.limits import GRACE_DAYS
@@ -38,15 +40,18 @@ def book_overdue(connection: Connection, now: int) -> Overdue:
 
 
 def _pass_on(connection: Connection, today: int, now: int) -> None:
-    """To their owners' accounts, what was booked at the deadline to devices that have gone and lack nothing.
+    """To their owners' accounts, what no device can spend: what was booked at the deadline to those that have gone, and
+    what came back after a journal had shown it as paid.
 
     A lost device's purse waits for its pay-back day, a frozen or disputed one for people.
     """
-    for who, defaulted in transfers.defaulted_to(connection, today).items():
+    owed = Counter(transfers.defaulted_to(connection, today))
+    owed.update(transfers.beyond_the_device(connection))
+    for who, sum_of_both in sorted(owed.items()):
         device = registry.device(connection, who)
-        amount = min(books.balance(connection, device.purse), defaulted - device.passed_on)
+        amount = min(books.balance(connection, device.purse), sum_of_both - device.passed_on)
         mine = device.frozen is None and device.lost_at is None
-        if amount > 0 and mine and not redeem.disputed(connection, device):
+        if amount > 0 and mine and not disputed(connection, device):
             pass_on(connection, device, amount, now)
 
 

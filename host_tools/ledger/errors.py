@@ -93,6 +93,14 @@ class NotProven(LedgerError):
     """What was brought as a fraud proof proves no fraud under this ledger's root key."""
 
 
+class UnknownTransfer(LedgerError):
+    """The ledger knows of no such payment."""
+
+
+class NotToDecide(LedgerError):
+    """The payment is not in suspense, or people have decided it otherwise; or the device is not in dispute."""
+
+
 class UnknownRequest(LedgerError):
     """The Transfer answers no Request of the ledger's own payee."""
 

@@ -5,8 +5,8 @@ record and the one before, a Statement to its head and every record that hashes 
 prove two histories, whoever brought them. Only signed objects and what hashes into them are ever told to this module,
 so a carrier can accuse nobody.
 
-A device is frozen for exactly what `protocol.fraud` can prove to anybody, and for going back behind what this ledger
-has seen, which only a ledger can know. `proofs.py` makes the proofs.
+A device is frozen for exactly what `protocol.fraud` can prove to anybody who has all of the device's signatures, and
+for going back behind what this ledger has seen, which only a ledger can know. `proofs.py` makes the proofs.
 """
 
 from sqlalchemy import Connection, func, or_, select, update
@@ -22,6 +22,7 @@ OUTSIDE_CHAIN = "posted, not part of the held chain"  # a dead letter's reason
 TWO_HISTORIES = "two histories"
 RECEIPT_AND_VOID = "receipt and void"
 CUMULATIVE = "cumulative falls"
+LEAVES_OUT_SOME = "leaves out some"  # a falling cumulative that takes more than these two Transfers to prove
 ROLLED_BACK = "rolled back"
 SUBMITTED = "submitted"
 
@@ -72,17 +73,19 @@ def freeze(connection: Connection, device: bytes, kind: str, what: str, first: b
     cover(connection, device, now)
 
 
-def dead_letter(connection: Connection, device: bytes, record: bytes, digest: bytes, reason: str, now: int) -> None:
+def dead_letter(
+    connection: Connection, device: bytes, record: bytes, reason: str, now: int, body_hash: bytes | None = None
+) -> None:
     """Keep what was uploaded and not taken; the same for the same reason is kept once.
 
-    `digest` is SHA-256 of `record`.
+    `body_hash` is given of what may become part of a proof.
     """
+    digest = sha256(record)
     reason = reason[:MAX_REASON]
     same = (dead_letters.c.device == device, dead_letters.c.record_hash == digest, dead_letters.c.reason == reason)
     if connection.execute(select(dead_letters.c.id).where(*same)).first() is None:
-        connection.execute(
-            dead_letters.insert().values(device=device, record_hash=digest, record=record, reason=reason, at=now)
-        )
+        kept = {"device": device, "record_hash": digest, "record": record, "body_hash": body_hash}
+        connection.execute(dead_letters.insert().values(reason=reason, at=now, **kept))
 
 
 def joined_chain(connection: Connection, device: bytes, raw_records: list[bytes]) -> None:

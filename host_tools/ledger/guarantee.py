@@ -4,8 +4,8 @@ While a device is in good standing its purse may be negative, since its own cred
 moment it is frozen, and at the deadline for an unfunded one, the operator's guarantee account bears what is missing;
 what comes in later repays it. The purse of a lost device is emptied into its owner's account on its pay-back day, and
 stays empty: what surfaces later is taken from what the owner got, and the rest from the guarantee. The same holds for
-what was passed on to the owner of a payment that was booked at the deadline. So whenever the news
-comes, and in whatever order, the owner ends with what the purse held, and the guarantee with what it lacked.
+what was passed on to the owner of payments that the device itself cannot spend any more. So whenever the news comes,
+and in whatever order, the owner ends with what the purse held, and the guarantee with what it lacked.
 """
 
 from sqlalchemy import Connection, Row, select, update
@@ -57,8 +57,8 @@ def _bear(connection: Connection, device: Row, missing: int, now: int) -> None:
 
 
 def pass_on(connection: Connection, device: Row, amount: int, now: int) -> None:
-    """To the owner's account, of what was booked to the purse at the deadline."""
-    books.move(connection, device.purse, device.account, amount, "passed on at the deadline", device.id, now)
+    """To the owner's account, of what the purse holds and its device cannot spend."""
+    books.move(connection, device.purse, device.account, amount, "passed on to its owner", device.id, now)
     _set(connection, device, passed_on=device.passed_on + amount)
 
 

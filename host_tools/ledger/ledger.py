@@ -16,6 +16,7 @@ from host_tools.crypto import Signer
 from host_tools.ledger import (
     books,
     deadlines,
+    decisions,
     loads,
     lost,
     orders,
@@ -188,6 +189,18 @@ class Ledger:
         with self._transaction() as connection:
             return proofs.submit(connection, proof, now)
 
+    # What people decide
+
+    def decide(self, signer: Signer, transfer: bytes, whose: str, reason: str, now: int) -> None:
+        """Give a payment in suspense, named by its hash, to its "payee" or its "payer" (`decisions.decide`)."""
+        with self._transaction() as connection:
+            decisions.decide(connection, signer, transfer, whose, reason, now)
+
+    def clear(self, signer: Signer, device: bytes, reason: str, now: int) -> int:
+        """Lift a device's dispute, up to what it has taken by now, which is returned (`decisions.clear`)."""
+        with self._transaction() as connection:
+            return decisions.clear(connection, signer, device, reason, now)
+
     # Money into and out of devices
 
     def order_load(self, signer: Signer, device: bytes, amount: int, now: int) -> Load:
@@ -273,6 +286,16 @@ class Ledger:
     def dead_letters(self) -> list[dict]:
         with self._reading() as connection:
             return reports.dead_letter_list(connection)
+
+    def suspense(self) -> list[dict]:
+        """What waits for people to decide (`reports.suspense_list`)."""
+        with self._reading() as connection:
+            return reports.suspense_list(connection)
+
+    def decisions(self) -> list[dict]:
+        """What people have decided (`reports.decision_list`)."""
+        with self._reading() as connection:
+            return reports.decision_list(connection)
 
     def evidence(self) -> list[dict]:
         with self._reading() as connection:

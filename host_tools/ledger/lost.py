@@ -8,7 +8,8 @@ was still on its way into the device, goes to its owner's account. Claims that c
 from sqlalchemy import Connection, Row, select, update
 
 from host_tools.crypto import Signer
-from host_tools.ledger import loads, redeem, registry, revocation
+from host_tools.ledger import loads, registry, revocation
+from host_tools.ledger.disputes import disputed
 from host_tools.ledger.errors import InvalidInput
 from host_tools.ledger.guarantee import cover, fraudulent
 from host_tools.ledger.schema import devices
@@ -48,7 +49,7 @@ def pay_back(connection: Connection, now: int) -> int:
     )
     count = 0
     for device in connection.execute(due).all():
-        if fraudulent(device) or redeem.disputed(connection, device):
+        if fraudulent(device) or disputed(connection, device):
             continue
         connection.execute(
             update(devices).where(devices.c.id == device.id).values(paid_back=device.passed_on, passed_on=0)

@@ -6,31 +6,38 @@ outside it among the dead letters, and each position names the object that commi
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Iterator
 
 from sqlalchemy import Connection, Row, func, select
 
 from host_tools.crypto import sha256, verify
 from host_tools.ledger import evidence, registry
 from host_tools.ledger.errors import NotProven
-from host_tools.ledger.schema import dead_letters, devices, positions, submitted_proofs
+from host_tools.ledger.schema import dead_letters, devices, positions, submitted_proofs, transfers
 from host_tools.ledger.schema import evidence as evidence_table
 from host_tools.ledger.schema import records as records_table
 from protocol import fraud, records
 from protocol.errors import DecodeError
 from protocol.fraud import Commitment, FraudProof
-from protocol.objects import Receipt, Statement, Transfer
+from protocol.objects import SIGNATURE_BYTES, Receipt, Statement, Transfer
 
 _KINDS: dict[int, type[Transfer] | type[Receipt] | type[Statement]] = {
     kind.TYPE: kind for kind in (Transfer, Receipt, Statement)
 }
 _PREVIOUS = slice(6, 38)  # in the body of every record
 
+# Of what a cheat can make any number of, so many are looked at: one is enough.
+_MAX_TORN = 100  # positions with two records, the lowest
+_MAX_SUMS = 4  # Transfers that leave out some of what was paid, the newest
+
+_Pair = tuple[Commitment, Commitment]
+
 
 def against(connection: Connection, who: bytes | None) -> list[FraudProof]:
     """The proofs against one device, or against all: at most one of two histories for each, and all others.
 
-    None are among them against who went back behind what only this ledger has seen.
+    None are among them against who went back behind what only this ledger has seen, or left out of its sum what no two
+    signatures that the ledger has of it show together.
     """
     if who is None:
         accused = select(devices).where(devices.c.frozen.is_not(None)).order_by(devices.c.id)
@@ -45,47 +52,55 @@ def submit(connection: Connection, proof: FraudProof, now: int) -> bytes:
     except fraud.NotProven as error:
         raise NotProven(f"This proves no fraud: {error}", "Nobody is frozen for it") from error
     device = registry.device(connection, finding.device)
-    text = json.dumps(_to_json(proof))
-    digest = sha256(text.encode())
-    if connection.execute(select(submitted_proofs.c.id).where(submitted_proofs.c.digest == digest)).first() is None:
-        values = {"digest": digest, "device": device.id, "proof": text, "at": now}
-        connection.execute(submitted_proofs.insert().values(**values))
+    if finding.kind in [kind for kind, _ in _found(connection, device)]:
+        return device.id  # frozen for that already: of one kind one proof is enough
+    values = {"device": device.id, "kind": finding.kind, "proof": json.dumps(_to_json(proof)), "at": now}
+    connection.execute(submitted_proofs.insert().values(**values))
     first, second = proof.first.signed, proof.second.signed
     evidence.freeze(connection, device.id, evidence.SUBMITTED, f"proven to it: {finding.kind}", first, second, now)
     return device.id
 
 
 def _against(connection: Connection, device: Row) -> list[FraudProof]:
+    return [proof for _, proof in _found(connection, device)]
+
+
+def _found(connection: Connection, device: Row) -> list[tuple[str, FraudProof]]:
+    """With the kind of each: the ledger's own, and those that others brought of other kinds."""
     operator = registry.operator_certificate(connection, device.operator)
     newest = registry.certificate_of(connection, device.id, device.issue)
     if newest is None:
         return []
 
-    def proof(first: Commitment, second: Commitment) -> FraudProof:
-        signed = [_decoded(one.signed) for one in (first, second)]
+    def proof(pair: _Pair) -> FraudProof:
+        signed = [_decoded(one.signed) for one in pair]
         later = max([one for one in signed if isinstance(one, Transfer)], key=lambda one: one.seq, default=None)
         named = registry.certificate_of(connection, device.id, later.payer_issue) if later else None
-        return FraudProof(operator.encode(), (named or newest)[0].encode(), first, second)
+        return FraudProof(operator.encode(), (named or newest)[0].encode(), *pair)
 
-    pairs = _two_histories(connection, device.id)
+    found = [(fraud.TWO_HISTORIES, proof(pair)) for pair in _two_histories(connection, device.id)]
     kept = select(evidence_table).where(
         evidence_table.c.device == device.id,
         evidence_table.c.kind.in_((evidence.RECEIPT_AND_VOID, evidence.CUMULATIVE)),
     )
     for row in connection.execute(kept.order_by(evidence_table.c.id)):
-        pairs.append((Commitment(row.first, ()), Commitment(row.second, ())))
-    brought = select(submitted_proofs.c.proof).where(submitted_proofs.c.device == device.id)
-    others = connection.execute(brought.order_by(submitted_proofs.c.id)).scalars().all()
-    found: dict[frozenset[Commitment], FraudProof] = {}
-    for one in [proof(*pair) for pair in pairs] + [_from_json(json.loads(text)) for text in others]:
-        found.setdefault(frozenset((one.first, one.second)), one)
-    return list(found.values())
+        found.append((row.kind, proof((Commitment(row.first, ()), Commitment(row.second, ())))))
+    if fraud.CUMULATIVE not in dict(found):
+        root = registry.root_key(connection)
+        sums = (proof(pair) for pair in _sums(connection, device.id))
+        found += [(fraud.CUMULATIVE, one) for one in sums if _proves_sum(one, root)][:1]
+    own = dict(found)
+    brought = select(submitted_proofs).where(submitted_proofs.c.device == device.id).order_by(submitted_proofs.c.kind)
+    for row in connection.execute(brought):
+        if row.kind not in own:
+            found.append((row.kind, _from_json(json.loads(row.proof))))
+    return found
 
 
-def _two_histories(connection: Connection, who: bytes) -> list[tuple[Commitment, Commitment]]:
+def _two_histories(connection: Connection, who: bytes) -> list[_Pair]:
     """The shortest proof that the device committed to two records at one position, if it did."""
     of_device = select(positions.c.seq).where(positions.c.device == who).group_by(positions.c.seq)
-    torn = of_device.having(func.count() > 1).subquery()
+    torn = of_device.having(func.count() > 1).order_by(positions.c.seq).limit(_MAX_TORN).subquery()
     rows = connection.execute(
         select(positions).where(positions.c.device == who, positions.c.seq.in_(select(torn.c.seq)))
     ).all()
@@ -93,11 +108,58 @@ def _two_histories(connection: Connection, who: bytes) -> list[tuple[Commitment,
     for row in sorted(rows, key=_distance):
         at.setdefault(row.seq, []).append(row)
     for first, second, *_ in sorted(at.values(), key=lambda there: _distance(there[0]) + _distance(there[1])):
-        body_of = _bodies(connection, who)
-        commitments = [_commitment(row, body_of) for row in (first, second)]
+        commitments = [_commitment(connection, row) for row in (first, second)]
         if commitments[0] and commitments[1]:
             return [(commitments[0], commitments[1])]
     return []
+
+
+def _sums(connection: Connection, who: bytes) -> Iterator[_Pair]:
+    """What may prove that a Transfer leaves out some of what was paid above its base.
+
+    It commits to the records that lead down from it, as far as the ledger has them; beside it stands the one Transfer
+    that with those below it says the most of what is missing there.
+    """
+    kept = select(evidence_table.c.second).where(
+        evidence_table.c.device == who, evidence_table.c.kind == evidence.LEAVES_OUT_SOME
+    )
+    newest = kept.order_by(evidence_table.c.id.desc()).limit(_MAX_SUMS)
+    for signed in connection.execute(newest).scalars().all():
+        later = Transfer.decode(signed)
+        certificate = registry.certificate_of(connection, who, later.payer_issue)
+        base = certificate[0].base_seq if certificate else 0
+        paid = select(transfers.c.transfer, transfers.c.hash).where(
+            transfers.c.payer == who, transfers.c.seq > base, transfers.c.seq < later.seq
+        )
+        own = _led_by(connection, later, base)
+        said = {sha256(body) for body in own.bodies}
+        beside, most = Commitment(signed, ()), 0
+        for row in connection.execute(paid.order_by(transfers.c.seq.desc())).all():
+            if row.hash not in said:
+                run = _led_by(connection, Transfer.decode(row.transfer), base)
+                said |= {sha256(body) for body in run.bodies}
+                amount = _amount(run)
+                if amount > most:
+                    beside, most = run, amount
+        yield beside, own
+
+
+def _led_by(connection: Connection, transfer: Transfer, base: int) -> Commitment:
+    """The Transfer with the bodies of all records below it and above `base` that the ledger has in one run."""
+    bodies = _bodies(connection, transfer.payer, transfer.seq - 1, transfer.previous, base)
+    return Commitment(transfer.encode(), tuple(bodies))
+
+
+def _amount(run: Commitment) -> int:
+    bodies = [body + bytes(SIGNATURE_BYTES) for body in run.bodies if body[0] == Transfer.TYPE]
+    return sum(Transfer.decode(signed).amount for signed in (run.signed, *bodies))
+
+
+def _proves_sum(proof: FraudProof, root: bytes) -> bool:
+    try:
+        return fraud.check(proof, root, sha256, verify).kind == fraud.CUMULATIVE
+    except fraud.NotProven:
+        return False
 
 
 def _distance(row: Row) -> int:
@@ -114,7 +176,7 @@ def _decoded(signed: bytes) -> Transfer | Receipt | Statement | None:
         return None
 
 
-def _commitment(row: Row, body_of: Callable[[int, bytes], bytes | None]) -> Commitment | None:
+def _commitment(connection: Connection, row: Row) -> Commitment | None:
     """The object with the bodies that lead from it to the position; None if nothing signed leads there."""
     signed = _decoded(row.proof)
     if signed is None:
@@ -125,44 +187,42 @@ def _commitment(row: Row, body_of: Callable[[int, bytes], bytes | None]) -> Comm
         return Commitment(row.proof, ())
     else:
         seq, digest = signed.seq - 1, signed.previous
-    bodies = []
-    while (seq, digest) != (row.seq, row.hash):
-        body = body_of(seq, digest) if seq > row.seq else None
+    bodies = _bodies(connection, row.device, seq, digest, row.seq)
+    reached = (seq - len(bodies), bodies[-1][_PREVIOUS] if bodies else digest)
+    return Commitment(row.proof, tuple(bodies)) if reached == (row.seq, row.hash) else None
+
+
+def _bodies(connection: Connection, who: bytes, seq: int, digest: bytes, down_to: int) -> list[bytes]:
+    """The bodies from this position to the one above `down_to`, newest first, as far as the ledger has them."""
+    bodies: list[bytes] = []
+    while seq > down_to and len(bodies) < fraud.MAX_BODIES:
+        body = _body(connection, who, seq, digest)
         if body is None:
-            return None
+            break
         bodies.append(body)
         seq, digest = seq - 1, body[_PREVIOUS]
-    return Commitment(row.proof, tuple(bodies))
+    return bodies
 
 
-def _bodies(connection: Connection, who: bytes) -> Callable[[int, bytes], bytes | None]:
-    """Finds the body of a device's record by position and hash, wherever the ledger keeps it."""
-    aside: dict[bytes, bytes] = {}
-    for raw in connection.execute(select(dead_letters.c.record).where(dead_letters.c.device == who)).scalars():
-        try:
-            body = records.decode(raw).body_bytes
-        except DecodeError:
-            continue
-        aside[sha256(body)] = body
-
-    def body_of(seq: int, digest: bytes) -> bytes | None:
-        held = select(records_table.c.record).where(
-            records_table.c.device == who, records_table.c.seq == seq, records_table.c.hash == digest
-        )
-        raw = connection.execute(held).scalar_one_or_none()
+def _body(connection: Connection, who: bytes, seq: int, digest: bytes) -> bytes | None:
+    """Of a device's record, by position and hash, wherever the ledger keeps it."""
+    held = select(records_table.c.record).where(
+        records_table.c.device == who, records_table.c.seq == seq, records_table.c.hash == digest
+    )
+    aside = select(dead_letters.c.record).where(dead_letters.c.device == who, dead_letters.c.body_hash == digest)
+    for query in (held, aside):
+        raw = connection.execute(query).scalars().first()
         if raw is not None:
             return records.decode(raw).body_bytes
-        if digest in aside:
-            return aside[digest]
-        named = select(positions.c.proof).where(
-            positions.c.device == who, positions.c.seq == seq, positions.c.hash == digest
-        )
-        signed = _decoded(connection.execute(named).scalar_one_or_none() or b"")
+    paid = select(transfers.c.transfer).where(transfers.c.hash == digest, transfers.c.payer == who)
+    named = select(positions.c.proof).where(
+        positions.c.device == who, positions.c.seq == seq, positions.c.hash == digest
+    )
+    for query in (paid, named):
+        signed = _decoded(connection.execute(query).scalar_one_or_none() or b"")
         if isinstance(signed, Transfer | Receipt) and sha256(signed.body()) == digest:
             return signed.body()
-        return None
-
-    return body_of
+    return None
 
 
 def _to_json(proof: FraudProof) -> list:

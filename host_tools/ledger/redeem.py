@@ -4,8 +4,7 @@ The payee is a party of the protocol whose journal is the ledger's own `records`
 opening a new one closes the older, and what is paid on a closed one is voided, as on any payee. A Receipt leaves only
 after record and posting are committed; the same Transfer again is answered with the same bytes.
 
-A terminal that nobody knows yet could credit payments and void them all the same: until the payers sync, only its own
-word says which. So for its first HOLD_DAYS it redeems no more than the payers have confirmed.
+A new terminal redeems less than its purse holds (`newcomers`), one in dispute nothing.
 """
 
 import time
@@ -13,7 +12,8 @@ import time
 from sqlalchemy import Connection, Row, func, select, update
 
 from host_tools.crypto import Signer, sha256, verify
-from host_tools.ledger import books, registry, transfers
+from host_tools.ledger import books, newcomers, registry, transfers
+from host_tools.ledger.disputes import disputed
 from host_tools.ledger.errors import (
     BadSignature,
     DeviceFrozen,
@@ -26,6 +26,7 @@ from host_tools.ledger.errors import (
     UnknownRequest,
     WrongSigner,
 )
+from host_tools.ledger.newcomers import HOLD_DAYS
 from host_tools.ledger.revocation import current_epoch, publish_blocked
 from host_tools.ledger.schema import devices, records, redemptions
 from protocol.errors import DecodeError
@@ -34,7 +35,6 @@ from protocol.objects import (
     NO_HASH,
     OPERATOR_PAYEE,
     REDEEM,
-    TERMINAL,
     Certificate,
     Receipt,
     Request,
@@ -47,7 +47,6 @@ OPEN = "open"
 CREDITED = transfers.CREDITED_REQUEST
 CLOSED = transfers.CLOSED_REQUEST
 
-HOLD_DAYS = 30  # after its registration, in which a terminal redeems only what the payers have confirmed
 RENEW_DAYS = 30  # a payee's Certificate is used so long, a third of its life
 
 
@@ -111,27 +110,6 @@ def open_request(
     return certificate, request
 
 
-def disputed(connection: Connection, device: Row) -> bool:
-    """Whether the device took more of frozen payers' money than any honest payee.
-
-    A cracked payer can sign any number of payments to an accomplice, and all are posted; it must not become the
-    accomplice's bank. Under one Certificate an honest device takes no more than its balance limit and what it pays out
-    again, at most its sum limit. With its first sync after a payer was frozen it learns the list that names the payer:
-    what is posted to it of that payer from then on was taken before, under one Certificate. So that is added up for
-    each payer, though it has left the purse; else an accomplice would redeem what it got and begin anew.
-    """
-    most = max(books.balance(connection, device.purse), transfers.most_from_one_frozen(connection, device.id))
-    latest = registry.certificate_of(connection, device.id, device.issue)
-    if latest is None or most <= _honest(latest[0]):
-        return False
-    highest = max(map(_honest, registry.certificates_of(connection, device.id)))  # an operator may have lowered them
-    return most > highest and transfers.paid_by_frozen(connection, device.id)
-
-
-def _honest(certificate: Certificate) -> int:
-    return certificate.balance_limit + certificate.sum_limit
-
-
 def _check_confirmed(connection: Connection, device: Row, amount: int, now: int) -> None:
     """Raises `HeldBack`."""
     free = redeemable(connection, device, now)
@@ -145,19 +123,12 @@ def _check_confirmed(connection: Connection, device: Row, amount: int, now: int)
     )
 
 
-def is_new(device: Row, now: int) -> bool:
-    """A terminal that redeems only what the payers have confirmed."""
-    return device.kind >> 4 == TERMINAL and now < device.registered_at + HOLD_DAYS * DAY_S
-
-
 def redeemable(connection: Connection, device: Row, now: int) -> int:
     """What may leave the purse for the account: what is in it and, of a new terminal, the payers have confirmed.
 
     Nothing of a purse in dispute.
     """
-    held = books.balance(connection, device.purse)
-    if is_new(device, now):
-        held -= transfers.unconfirmed(connection, device.id)
+    held = newcomers.redeemable(connection, device, now)
     return 0 if held <= 0 or disputed(connection, device) else held
 
 
@@ -244,7 +215,7 @@ def _certificate(connection: Connection, signer: Signer, payee: Row, now: int) -
         young = now // DAY_S <= latest[0].valid_from + RENEW_DAYS
         if young and latest[0].epoch == current_epoch(connection, payee.operator):
             return latest[0]
-    return registry.certify(connection, signer, payee, None, now)[0]
+    return registry.certify(connection, signer, payee, None, registry.limits_of(payee), now)[0]
 
 
 def _open_ones(connection: Connection, payee: bytes, device: bytes) -> list[Row]:

@@ -236,17 +236,19 @@ def register(
             valid_until=0,
             guaranteed=0,
             passed_on=0,
+            cleared=0,
         )
     )
-    return certify(connection, signer, device(connection, who), 0, now)
+    row = device(connection, who)
+    return certify(connection, signer, row, 0, limits_of(row), now)
 
 
 def certify(
-    connection: Connection, signer: Signer, device: Row, epoch: int | None, now: int
+    connection: Connection, signer: Signer, device: Row, epoch: int | None, carried: dict[str, int], now: int
 ) -> tuple[Certificate, Acknowledgement]:
     """Issue the device's next Certificate and Acknowledgement over what the ledger holds of it.
 
-    `epoch` None is the current one.
+    `epoch` None is the current one; `carried` are its limits.
     """
     today = now // DAY_S
     certificate = Certificate(
@@ -259,7 +261,7 @@ def certify(
         valid_until=today + limits.CERTIFICATE_DAYS,
         epoch=current_epoch(connection, device.operator) if epoch is None else epoch,
         base_seq=device.head_seq,
-        **limits_of(device),
+        **carried,
     ).sign(signer.sign)
     acknowledgement = Acknowledgement(
         operator=device.operator,
@@ -285,7 +287,7 @@ def certify(
 
 
 def limits_of(device: Row) -> dict[str, int]:
-    """The limits that the device's next Certificate carries."""
+    """The limits that its operator gives the device; a new terminal's Certificate may carry less (`newcomers`)."""
     return limits.default_limits(device.kind) | json.loads(device.limits or "{}")
 
 

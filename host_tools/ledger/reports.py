@@ -2,11 +2,12 @@
 
 from sqlalchemy import Connection, Row, select
 
-from host_tools.ledger import books, redeem
+from host_tools.ledger import books, decisions, newcomers, redeem
+from host_tools.ledger.disputes import disputed, payees_of_frozen
 from host_tools.ledger.lost import pay_back_day
 from host_tools.ledger.registry import limits_of
 from host_tools.ledger.schema import accounts, dead_letters, devices, evidence, loads, postings, transfers
-from host_tools.ledger.transfers import PENDING, payees_of_frozen
+from host_tools.ledger.transfers import PENDING, REFUSED
 
 
 def reconciliation(connection: Connection) -> dict:
@@ -31,8 +32,8 @@ def device_list(connection: Connection, who: bytes | None, now: int) -> list[dic
     """Every device, or only that one, with what a person asks for, in the order of registration.
 
     `lost_at` is a Unix time, `pay_back_day` a Unix day; both are None unless it was reported lost. `guaranteed` is what
-    its operator's guarantee bears, `limits` what its next Certificate carries, `held` what of the purse cannot be
-    redeemed at `now`.
+    its operator's guarantee bears, `limits` what its operator gives it, `held` what of the purse cannot be redeemed at
+    `now`, `disputed` whether all of it is for people to settle.
     """
     query = select(devices, accounts.c.balance).join(accounts, devices.c.purse == accounts.c.id)
     if who is not None:
@@ -58,6 +59,7 @@ def device_list(connection: Connection, who: bytes | None, now: int) -> list[dic
             "guaranteed": row.guaranteed,
             "limits": limits_of(row),
             "held": _held(connection, row, suspects, now),
+            "disputed": row.id in suspects and disputed(connection, row),
         }
         for row in connection.execute(query.order_by(devices.c.registered_at, devices.c.id))
     ]
@@ -65,7 +67,7 @@ def device_list(connection: Connection, who: bytes | None, now: int) -> list[dic
 
 def _held(connection: Connection, device: Row, suspects: set[bytes], now: int) -> int:
     """Most devices need no query of their own: only new terminals and those that a frozen device has paid."""
-    if device.balance <= 0 or not (device.id in suspects or redeem.is_new(device, now)):
+    if device.balance <= 0 or not (device.id in suspects or newcomers.is_new(device, now)):
         return 0
     return device.balance - redeem.redeemable(connection, device, now)
 
@@ -92,6 +94,28 @@ def evidence_list(connection: Connection) -> list[dict]:
     ]
 
 
+def suspense_list(connection: Connection) -> list[dict]:
+    """What waits in suspense for people to decide, and why it was refused."""
+    query = select(transfers).where(transfers.c.state == REFUSED).order_by(transfers.c.payer, transfers.c.seq)
+    return [_transfer(row) for row in connection.execute(query)]
+
+
+def decision_list(connection: Connection) -> list[dict]:
+    """What people have decided, oldest first. `what` is for whom, of a payment, or "clear", of a device."""
+    return [
+        {
+            "at": row.at,
+            "operator": row.operator,
+            "what": row.what,
+            "device": row.device.hex(),
+            "transfer": row.transfer and row.transfer.hex(),
+            "amount": row.amount,
+            "reason": row.reason,
+        }
+        for row in decisions.made(connection)
+    ]
+
+
 def load_list(connection: Connection, device: bytes) -> list[dict]:
     query = select(loads).where(loads.c.device == device).order_by(loads.c.number)
     return [{"number": row.number, "amount": row.amount, "state": row.state} for row in connection.execute(query)]
@@ -100,17 +124,19 @@ def load_list(connection: Connection, device: bytes) -> list[dict]:
 def transfer_list(connection: Connection, device: bytes) -> list[dict]:
     """Transfers this device paid or was paid, and where each stands."""
     query = select(transfers).where((transfers.c.payer == device) | (transfers.c.payee == device))
-    return [
-        {
-            "hash": row.hash.hex(),
-            "payer": row.payer.hex(),
-            "payee": row.payee.hex(),
-            "amount": row.amount,
-            "state": row.state,
-            "refusal": row.refusal,
-        }
-        for row in connection.execute(query.order_by(transfers.c.payer, transfers.c.seq))
-    ]
+    return [_transfer(row) for row in connection.execute(query.order_by(transfers.c.payer, transfers.c.seq))]
+
+
+def _transfer(row: Row) -> dict:
+    return {
+        "hash": row.hash.hex(),
+        "payer": row.payer.hex(),
+        "payee": row.payee.hex(),
+        "amount": row.amount,
+        "state": row.state,
+        "refusal": row.refusal,
+        "decided": row.decided,
+    }
 
 
 def statement_of_account(connection: Connection, account: int) -> list[dict]:

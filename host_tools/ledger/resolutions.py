@@ -5,7 +5,7 @@ from sqlalchemy import Connection, Row, and_, or_, select, update
 from host_tools.crypto import Signer, verify
 from host_tools.ledger import registry
 from host_tools.ledger.schema import resolutions, transfers
-from host_tools.ledger.transfers import PENDING, POSTED, VOID
+from host_tools.ledger.transfers import PENDING, POSTED, REFUSED, RETURNED, VOID
 from protocol import objects
 from protocol.objects import Resolution
 
@@ -14,17 +14,19 @@ def due(connection: Connection, signer: Signer, payer: Row) -> list[bytes]:
     """The Resolutions the payer needs, oldest debit first.
 
     One is signed once and repeated until the journal shows the end. What was booked to the payee at the deadline is
-    paid; a Void that comes later gives the money back, and is told unless the journal shows the end by then.
+    paid, and so is what the payee claims in vain: it took it. A Void that comes later gives the money back, and so do
+    people who decide it; that is told unless the journal shows the end by then.
     """
     ended = or_(
-        transfers.c.state.in_((POSTED, VOID)), and_(transfers.c.state == PENDING, transfers.c.defaulted.is_(True))
+        transfers.c.state.in_((POSTED, VOID, REFUSED, RETURNED)),
+        and_(transfers.c.state == PENDING, transfers.c.defaulted.is_(True)),
     )
     wanted = (
         select(transfers.c.hash, transfers.c.state)
         .where(
             transfers.c.payer == payer.id,
             transfers.c.debited.is_(True),
-            transfers.c.closed.is_(False),
+            transfers.c.closed_seq.is_(None),
             ended,
         )
         .order_by(transfers.c.seq)
@@ -33,7 +35,7 @@ def due(connection: Connection, signer: Signer, payer: Row) -> list[bytes]:
 
 
 def _resolution(connection: Connection, signer: Signer, payer: Row, transfer: Row) -> bytes:
-    outcome = objects.VOID if transfer.state == VOID else objects.PAID
+    outcome = objects.VOID if transfer.state in (VOID, RETURNED) else objects.PAID
     known = find(connection, transfer.hash)
     if known is not None and Resolution.decode(known).outcome == outcome:
         return known

@@ -34,7 +34,7 @@ from sqlalchemy.exc import DatabaseError, OperationalError
 
 from host_tools.ledger.errors import LedgerExists, LedgerMissing, LedgerUnavailable, NotALedger
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 LOCK_TIMEOUT_S = 30  # how long a second writer waits for the first
 _READS_ONLY = "reads_only"  # an execution option
 
@@ -100,7 +100,7 @@ postings = Table(
 # Acknowledgement says. `valid_until` is the last day of the newest Certificate, `limits` a JSON object of what differs
 # from the defaults. `guaranteed` is what the operator's guarantee carries for the purse; `paid_back` is NULL until a
 # lost device's pay-back day has come, and from then on what its owner's account has got of the purse. `passed_on` is
-# what that account has got of payments that were booked at the deadline.
+# what that account has got of what no device can spend. `cleared` is up to where people have lifted a dispute.
 devices = Table(
     "devices",
     metadata,
@@ -128,6 +128,7 @@ devices = Table(
     Column("lost_at", BigInteger),
     Column("paid_back", BigInteger),
     Column("passed_on", BigInteger, nullable=False),
+    Column("cleared", BigInteger, nullable=False),
     Index("devices_frozen", "frozen"),
     Index("devices_revoked", "revoked"),
     Index("devices_lost", "lost_at"),
@@ -155,7 +156,8 @@ records = Table(
 )
 
 # What was uploaded and not taken, with the reason; the same one again is not stored again. Deleted only when the record
-# lay outside the held chain and then became part of it: `records` has it from there on.
+# lay outside the held chain and then became part of it: `records` has it from there on. `body_hash`, of what lies
+# outside, is that of its body: proofs find it by it.
 dead_letters = Table(
     "dead_letters",
     metadata,
@@ -163,9 +165,11 @@ dead_letters = Table(
     Column("device", ForeignKey("devices.id"), nullable=False),
     Column("record_hash", _binary(32), nullable=False),
     Column("record", _blob(), nullable=False),
+    Column("body_hash", _binary(32)),
     Column("reason", String(200), nullable=False),
     Column("at", BigInteger, nullable=False),
     UniqueConstraint("device", "record_hash", "reason", name="dead_letters_once"),
+    Index("dead_letters_body", "device", "body_hash"),
 )
 
 # Which record each device committed to at each position, by any object it signed (`proof`). Two hashes at one position
@@ -195,16 +199,15 @@ evidence = Table(
     Index("evidence_device", "device"),
 )
 
-# Fraud proofs that others brought, as JSON; those made from `positions` and `evidence` are not kept.
+# Fraud proofs that others brought, as JSON, of kinds that the ledger had no proof of: one for each device and kind.
+# Those made from `positions` and `evidence` are not kept.
 submitted_proofs = Table(
     "submitted_proofs",
     metadata,
-    _row_id(),
-    Column("digest", _binary(32), nullable=False, unique=True),
-    Column("device", ForeignKey("devices.id"), nullable=False),
+    Column("device", ForeignKey("devices.id"), primary_key=True),
+    Column("kind", String(20), primary_key=True),
     Column("proof", Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb"), nullable=False),
     Column("at", BigInteger, nullable=False),
-    Index("submitted_proofs_device", "device"),
 )
 
 # What is known of each Transfer, and which account holds its money now (`held_by`).
@@ -221,17 +224,20 @@ transfers = Table(
     Column("amount", BigInteger, nullable=False),
     Column("transfer", _blob(), nullable=False),
     Column("debited", Boolean, nullable=False),  # the payer's journal has it
-    Column("closed", Boolean, nullable=False),  # the payer's journal says how it ended
+    Column("closed_seq", BigInteger),  # where the payer's journal says how it ended
+    Column("closed_as", Integer),  # and how: PAID or VOID
     Column("credited", Boolean, nullable=False),  # the payee's journal has it
     Column("receipt", _blob()),
     Column("receipt_seq", BigInteger),  # where the payee's journal has or had its credit
     Column("void", _blob()),
     Column("refusal", String(200)),
+    Column("decided", String(10)),  # for whom people have decided a refused claim
     Column("defaulted", Boolean, nullable=False),  # nobody said how it ended in time
     Column("state", String(10), nullable=False),
     Column("held_by", ForeignKey("accounts.id"), nullable=False),
     Index("transfers_payer", "payer", "payer_issue", "seq"),
-    Index("transfers_open", "payer", "closed"),
+    Index("transfers_payer_seq", "payer", "seq"),
+    Index("transfers_open", "payer", "closed_seq"),
     Index("transfers_payee", "payee", "number"),
     Index("transfers_receipt", "payee", "receipt_seq"),
     Index("transfers_state", "state", "payee"),
@@ -244,6 +250,21 @@ from_frozen = Table(
     Column("payee", ForeignKey("devices.id"), primary_key=True),
     Column("payer", ForeignKey("devices.id"), primary_key=True),
     Column("amount", BigInteger, nullable=False),
+)
+
+# What people have decided in the operator's name: to whom money in suspense goes (`transfer` is its hash, `device` who
+# gets it), or that a device's dispute is lifted (`what` is "clear", `amount` up to where).
+decisions = Table(
+    "decisions",
+    metadata,
+    _row_id(),
+    Column("at", BigInteger, nullable=False),
+    Column("operator", ForeignKey("operators.operator"), nullable=False),
+    Column("what", String(10), nullable=False),
+    Column("device", ForeignKey("devices.id"), nullable=False),
+    Column("transfer", _binary(32), unique=True),
+    Column("amount", BigInteger, nullable=False),
+    Column("reason", String(200), nullable=False),
 )
 
 resolutions = Table(

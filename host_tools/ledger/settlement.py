@@ -10,9 +10,10 @@ from dataclasses import asdict, dataclass
 
 from sqlalchemy import Connection, Row, select, update
 
-from host_tools.crypto import Signer, sha256, verify
-from host_tools.ledger import books, loads, redeem, registry, resolutions, revocation, transfers
+from host_tools.crypto import Signer, verify
+from host_tools.ledger import books, loads, newcomers, redeem, registry, resolutions, revocation, transfers
 from host_tools.ledger.chain import Piece, Upload, pieces
+from host_tools.ledger.disputes import disputed
 from host_tools.ledger.errors import BadSignature, InvalidInput, UnknownNonce
 from host_tools.ledger.evidence import OUTSIDE_CHAIN, commit_to, dead_letter, freeze_rolled_back, joined_chain, seen_seq
 from host_tools.ledger.guarantee import fraudulent
@@ -122,11 +123,16 @@ class _Sync:
         for raw, reason in unreadable:
             self._refuse(raw, reason)
         found = pieces(statement, uploads, self._held)
-        self._drop_unproven(uploads, found)
+        unproven = self._unproven(uploads, found)
         for piece in reversed(found):  # the lowest first, so that debits come before what closes them
             for upload in piece.uploads:
                 self._post(upload, piece)
             self._extend(piece)
+        for upload in unproven:
+            self._refuse(upload.raw, "nothing that the device signed vouches for it")
+            known = self._closed_debit(upload.record)
+            if known is not None:
+                self._hear(upload.record.evidence, known)
         commit_to(connection, self._device.id, statement.seq, statement.head, None, statement.encode(), self._now)
         if statement.seq < seen_before:
             signed = statement.encode()
@@ -147,14 +153,13 @@ class _Sync:
         return self._connection.execute(query).scalar_one_or_none()
 
     def _refuse(self, raw: bytes, reason: str) -> None:
-        dead_letter(self._connection, self._device.id, raw, sha256(raw), reason, self._now)
+        dead_letter(self._connection, self._device.id, raw, reason, self._now)
         self._reasons.append(reason)
 
-    def _drop_unproven(self, uploads: list[Upload], found: list[Piece]) -> None:
+    def _unproven(self, uploads: list[Upload], found: list[Piece]) -> list[Upload]:
         proven = {upload.position for piece in found for upload in piece.uploads}
-        for upload in uploads:
-            if upload.position not in proven and self._held(upload.record.seq) != upload.position[1]:
-                self._refuse(upload.raw, "nothing that the device signed vouches for it")
+        outside = [upload for upload in uploads if upload.position not in proven]
+        return [upload for upload in outside if self._held(upload.record.seq) != upload.position[1]]
 
     def _post(self, upload: Upload, piece: Piece) -> None:
         """Take one record for what it says. It counts for the chain even if it is refused."""
@@ -186,15 +191,26 @@ class _Sync:
 
     def _close(self, record) -> str | None:
         """The payer brings the payee's word on a debit of its own, or its operator's, which changes nothing here."""
-        known = transfers.find(self._connection, record.evidence.transfer)
-        if known is None or known.payer != self._device.id:
+        known = self._closed_debit(record)
+        if known is None:
             return "it closes a Transfer that the ledger does not hold"
-        transfers.close(self._connection, known.hash)
-        if isinstance(record.evidence, Receipt):
-            transfer = Transfer.decode(known.transfer)
-            return transfers.claim(self._connection, record.evidence, transfer, False, self._now)
-        if isinstance(record.evidence, Void):
-            transfers.void(self._connection, known.hash, record.evidence.encode(), self._now)
+        refused = transfers.close(self._connection, known, record.seq, record.body.outcome)
+        heard = self._hear(record.evidence, known)
+        return refused or heard
+
+    def _closed_debit(self, record) -> Row | None:
+        """Of this device, that a Closing names; None for any other record."""
+        if not isinstance(record.body, Closing):
+            return None
+        known = transfers.find(self._connection, record.evidence.transfer)
+        return known if known is not None and known.payer == self._device.id else None
+
+    def _hear(self, evidence, known: Row) -> str | None:
+        """What the payee signed of a Transfer stands by itself, whatever record brings it."""
+        if isinstance(evidence, Receipt):
+            return transfers.claim(self._connection, evidence, Transfer.decode(known.transfer), False, self._now)
+        if isinstance(evidence, Void):
+            transfers.void(self._connection, known.hash, evidence.encode(), self._now)
         return None
 
     def _extend(self, piece: Piece) -> None:
@@ -217,7 +233,8 @@ class _Sync:
 
     def _keep_aside(self, piece: Piece) -> None:
         for upload in piece.uploads:
-            dead_letter(self._connection, self._device.id, upload.raw, sha256(upload.raw), OUTSIDE_CHAIN, self._now)
+            digest = upload.position[1]
+            dead_letter(self._connection, self._device.id, upload.raw, OUTSIDE_CHAIN, self._now, digest)
 
     def _take_floors(self) -> None:
         """The Statement's watermark and load floor: they count because every record up to its head is held."""
@@ -246,7 +263,9 @@ class _Sync:
                 waiting = loads.outstanding(connection, device.id)
                 objects += [load.load for load in waiting if load.number > device.next_load_floor]
         if not note:
-            objects += [signed.encode() for signed in registry.certify(connection, signer, device, None, self._now)]
+            carried = newcomers.limits_of(connection, device, self._now)
+            pair = registry.certify(connection, signer, device, None, carried, self._now)
+            objects += [signed.encode() for signed in pair]
         return Settlement(tuple(objects), not note, self._accepted, tuple(self._reasons), note)
 
     def _withheld(self, device: Row, complete: bool, current: bool) -> str:
@@ -267,7 +286,7 @@ class _Sync:
         if books.balance(connection, device.purse) < 0:
             # Every credit that it shows is posted, so it paid what it never had; new limits would let it go on.
             return "it has spent more than it received"
-        if redeem.disputed(connection, device):
+        if disputed(connection, device):
             return "it took more from a frozen device than an honest one can: for people to settle"
         return ""
 

@@ -1,12 +1,13 @@
 """Where the money of each Transfer is. The one place that moves it.
 
 What is learnt of a Transfer only ever adds up, in whatever order it arrives: the payer's journal has it, the payee
-signed a Receipt, the payee signed a Void or a watermark above it, the credit was refused. From these facts alone
-follows which account holds the money, and `place` moves it there from wherever it was. That makes settlement
-idempotent and the order of syncs irrelevant:
+signed a Receipt, the payee signed a Void or a watermark above it, the credit was refused, people decided. From these
+facts alone follows which account holds the money, and `place` moves it there from wherever it was. That makes
+settlement idempotent and the order of syncs irrelevant:
 
-    voided                      the payer's purse (a Void beats a claim)
-    claimed and refused         suspense, for people to decide
+    voided                      the payer's purse (a Void beats a claim, and a decision)
+    decided for the payer       the payer's purse
+    claimed and refused         suspense, unless people have decided for the payee
     claimed                     the payee's purse; for an operator's own payee the payer's account
     in the payer's journal      pending; after the deadline the payee's purse, from which `deadlines` passes it on
 """
@@ -15,13 +16,13 @@ from sqlalchemy import Connection, Row, func, or_, select, update
 
 from host_tools.crypto import sha256
 from host_tools.ledger import books, registry
-from host_tools.ledger.evidence import CUMULATIVE, RECEIPT_AND_VOID, commit_to, freeze
+from host_tools.ledger.evidence import CUMULATIVE, LEAVES_OUT_SOME, RECEIPT_AND_VOID, commit_to, freeze
 from host_tools.ledger.guarantee import cover, fraudulent, take_back, watched
 from host_tools.ledger.revocation import surely_revoked
 from host_tools.ledger.schema import certificates, devices, from_frozen, redemptions, transfers
 from protocol.errors import Refused, name_of
 from protocol.limits import GRACE_DAYS, check_days, check_visible
-from protocol.objects import OPERATOR_PAYEE, Receipt, Statement, Transfer, Void
+from protocol.objects import OPERATOR_PAYEE, PAID, Receipt, Statement, Transfer, Void
 
 # transfers.state
 KNOWN = "known"  # signed by the payer, neither side's journal has shown it
@@ -29,6 +30,15 @@ PENDING = "pending"
 POSTED = "posted"
 VOID = "void"
 REFUSED = "refused"
+RETURNED = "returned"  # refused, and people decided that it is the payer's
+
+# transfers.decided
+FOR_PAYEE = "payee"
+FOR_PAYER = "payer"
+
+# devices.frozen
+LEFT_OUT = "its cumulative amount leaves out what it paid before"
+LEFT_OUT_SOME = "its cumulative amount leaves out some of what it paid before"
 
 OUTDATED = "it names a Certificate that the payee had replaced"
 
@@ -61,13 +71,13 @@ def learn(connection: Connection, transfer: Transfer, now: int) -> bytes:
                 amount=transfer.amount,
                 transfer=transfer.encode(),
                 debited=False,
-                closed=False,
                 credited=False,
                 defaulted=False,
                 state=KNOWN,
                 held_by=payer.purse,
             )
         )
+        _check_above_base(connection, transfer, now)
     commit_to(connection, transfer.payer, transfer.seq, transfer_hash, transfer.previous, transfer.encode(), now)
     return transfer_hash
 
@@ -76,10 +86,8 @@ def _check_cumulative(connection: Connection, transfer: Transfer, now: int) -> N
     """On one base the cumulative amount grows by every Transfer.
 
     One that does not hides what was spent: a fraud proof. A Certificate's issue number stands for one base, and the
-    neighbours under it are enough: what grows from each to the next grows throughout. Under another Certificate it
-    starts with all that stands above the new base.
+    neighbours under it are enough: what grows from each to the next grows throughout.
     """
-    _check_above_base(connection, transfer, now)
     same_base = select(transfers.c.transfer).where(
         transfers.c.payer == transfer.payer, transfers.c.payer_issue == transfer.payer_issue
     )
@@ -96,33 +104,46 @@ def _check_cumulative(connection: Connection, transfer: Transfer, now: int) -> N
 
 
 def _check_above_base(connection: Connection, transfer: Transfer, now: int) -> None:
-    """Each Transfer counts every earlier one above its Certificate's base, also those under another Certificate."""
-    paid = select(transfers.c.transfer).where(transfers.c.payer == transfer.payer)
-    others = paid.where(transfers.c.payer_issue != transfer.payer_issue)
-    certificate = registry.certificate_of(connection, transfer.payer, transfer.payer_issue)
-    pairs = []
-    if certificate is not None:
-        below = others.where(transfers.c.seq > certificate[0].base_seq, transfers.c.seq < transfer.seq)
-        found = connection.execute(below.order_by(transfers.c.amount.desc()).limit(1)).scalar_one_or_none()
-        pairs += [(Transfer.decode(found), transfer)] if found else []
-    firsts = (
-        select(transfers.c.payer_issue, func.min(transfers.c.seq).label("seq"))
-        .where(
-            transfers.c.payer == transfer.payer,
-            transfers.c.seq > transfer.seq,
-            transfers.c.payer_issue != transfer.payer_issue,
-        )
-        .group_by(transfers.c.payer_issue)
+    """Each Transfer counts every earlier one above its Certificate's base, also those under another Certificate.
+
+    The new one is among those before it, or among what the first ones above it under each Certificate should count.
+    What grows by all that lies between, from each Transfer under one Certificate to the next, counts all of it.
+    """
+    of_payer = transfers.c.payer == transfer.payer
+    later = [transfer]
+    if connection.execute(select(func.max(transfers.c.seq)).where(of_payer)).scalar_one() > transfer.seq:
+        firsts = select(transfers.c.payer_issue, func.min(transfers.c.seq)).where(of_payer)
+        above = firsts.where(transfers.c.seq > transfer.seq).group_by(transfers.c.payer_issue)
+        for issue, seq in connection.execute(above).all():
+            first = select(transfers.c.transfer).where(
+                of_payer, transfers.c.payer_issue == issue, transfers.c.seq == seq
+            )
+            later += [Transfer.decode(data) for data in connection.execute(first).scalars()]
+    for one in later:
+        certificate = registry.certificate_of(connection, transfer.payer, one.payer_issue)
+        if certificate is not None and certificate[0].base_seq < transfer.seq:
+            _check_sum(connection, one, certificate[0].base_seq, now)
+
+
+def _check_sum(connection: Connection, transfer: Transfer, base: int, now: int) -> None:
+    """It says what the one before it under its Certificate said, or nothing, and all that was paid since."""
+    below = (transfers.c.payer == transfer.payer, transfers.c.seq < transfer.seq)
+    same_base = select(transfers.c.transfer).where(
+        *below, transfers.c.payer_issue == transfer.payer_issue, transfers.c.seq > base
     )
-    for issue, seq in connection.execute(firsts).all():
-        later = registry.certificate_of(connection, transfer.payer, issue)
-        if later is not None and later[0].base_seq < transfer.seq:
-            first = connection.execute(paid.where(transfers.c.payer_issue == issue, transfers.c.seq == seq))
-            pairs += [(transfer, Transfer.decode(data)) for data in first.scalars()]
-    for first, second in pairs:
-        if second.cumulative < first.amount + second.amount:
-            what = "its cumulative amount leaves out what it paid before"
-            freeze(connection, transfer.payer, CUMULATIVE, what, first.encode(), second.encode(), now)
+    before = connection.execute(same_base.order_by(transfers.c.seq.desc()).limit(1)).scalar_one_or_none()
+    since, said = base, 0
+    if before is not None:
+        since, said = Transfer.decode(before).seq, Transfer.decode(before).cumulative
+    between = (*below, transfers.c.seq > since)
+    paid = connection.execute(select(func.coalesce(func.sum(transfers.c.amount), 0)).where(*between)).scalar_one()
+    if not paid or transfer.cumulative >= said + int(paid) + transfer.amount:
+        return
+    largest = select(transfers.c.transfer).where(*between).order_by(transfers.c.amount.desc()).limit(1)
+    left_out = Transfer.decode(connection.execute(largest).scalar_one())
+    whole = transfer.cumulative < left_out.amount + transfer.amount
+    kind, what = (CUMULATIVE, LEFT_OUT) if whole else (LEAVES_OUT_SOME, LEFT_OUT_SOME)
+    freeze(connection, transfer.payer, kind, what, left_out.encode(), transfer.encode(), now)
 
 
 def debit(connection: Connection, transfer: Transfer, payee_key: bytes, now: int) -> None:
@@ -188,9 +209,21 @@ def void(connection: Connection, transfer_hash: bytes, proof: bytes, now: int) -
     place(connection, transfer_hash, now)
 
 
-def close(connection: Connection, transfer_hash: bytes) -> None:
-    """The payer's journal says how it ended: no Resolution is needed."""
-    _know(connection, transfer_hash, closed=True)
+def close(connection: Connection, known: Row, seq: int, outcome: int) -> str | None:
+    """The payer's journal says at `seq` how it ended: no Resolution is needed. Returns why it is refused, or None.
+
+    A debit ends once: no journal of ours closes it again.
+    """
+    if known.closed_seq not in (None, seq):
+        return "this debit is closed in another record already"
+    _know(connection, known.hash, closed_seq=seq, closed_as=outcome)
+    return None
+
+
+def decide(connection: Connection, transfer_hash: bytes, decided: str, now: int) -> None:
+    """People have decided a refused claim, FOR_PAYEE or FOR_PAYER. Only a Void changes anything after that."""
+    _know(connection, transfer_hash, decided=decided)
+    place(connection, transfer_hash, now)
 
 
 def below_watermark(connection: Connection, payee: bytes, older: int, now: int) -> None:
@@ -256,35 +289,20 @@ def defaulted_to(connection: Connection, today: int) -> dict[bytes, int]:
     return {who: int(amount) for who, amount in connection.execute(sums)}
 
 
+def beyond_the_device(connection: Connection) -> dict[bytes, int]:
+    """What came back to payers whose journals had shown it as paid: their purses hold it, their devices never will."""
+    sums = select(transfers.c.payer, func.sum(transfers.c.amount)).where(
+        transfers.c.state.in_((VOID, RETURNED)), transfers.c.closed_as == PAID
+    )
+    return {who: int(amount) for who, amount in connection.execute(sums.group_by(transfers.c.payer))}
+
+
 def unconfirmed(connection: Connection, payee: bytes) -> int:
     """What was posted to the payee on its own word alone: the payers' journals have not shown it yet."""
     alone = select(func.coalesce(func.sum(transfers.c.amount), 0)).where(
         transfers.c.state == POSTED, transfers.c.payee == payee, transfers.c.debited.is_(False)
     )
     return int(connection.execute(alone).scalar_one())
-
-
-def paid_by_frozen(connection: Connection, payee: bytes) -> bool:
-    """Whether money of a frozen payer was posted to this payee."""
-    theirs = (
-        select(transfers.c.hash)
-        .join(devices, transfers.c.payer == devices.c.id)
-        .where(transfers.c.payee == payee, transfers.c.state == POSTED, devices.c.frozen.is_not(None))
-    )
-    return connection.execute(theirs.limit(1)).first() is not None
-
-
-def payees_of_frozen(connection: Connection) -> set[bytes]:
-    """Everybody to whom money of a frozen payer was posted."""
-    theirs = select(transfers.c.payee).join(devices, transfers.c.payer == devices.c.id)
-    posted = theirs.where(devices.c.frozen > "", transfers.c.state == POSTED)  # an index finds these, not "is not null"
-    return set(connection.execute(posted.distinct()).scalars())
-
-
-def most_from_one_frozen(connection: Connection, payee: bytes) -> int:
-    """The most that was posted to this payee of one payer's money after that payer was frozen for fraud."""
-    most = select(func.coalesce(func.max(from_frozen.c.amount), 0)).where(from_frozen.c.payee == payee)
-    return connection.execute(most).scalar_one()
 
 
 def _count_from_frozen(connection: Connection, payee: bytes, payer: bytes, amount: int) -> None:
@@ -311,11 +329,13 @@ def place(connection: Connection, transfer_hash: bytes, now: int) -> None:
         taken = take_back(connection, payee, row.amount, now)
     if holder != row.held_by or taken:
         if holder != row.held_by:
-            books.move(connection, row.held_by, holder, row.amount, f"transfer {state}", transfer_hash, now)
+            decided = row.decided if state in (RETURNED, POSTED) else None
+            reason = f"decided for the {decided}" if decided else f"transfer {state}"
+            books.move(connection, row.held_by, holder, row.amount, reason, transfer_hash, now)
         for party in (payer, payee):
             if party is not None and watched(party) and party.purse in (row.held_by, holder):
                 cover(connection, party.id, now)
-    if state == POSTED != row.state and payee is not None and fraudulent(payer):
+    if state == POSTED != row.state and payee is not None and fraudulent(payer) and not row.decided:
         _count_from_frozen(connection, payee.id, payer.id, row.amount)
     _know(connection, transfer_hash, state=state, held_by=holder)
     signed_void: bytes = row.void or b""
@@ -328,7 +348,10 @@ def place(connection: Connection, transfer_hash: bytes, now: int) -> None:
 def _holder(connection: Connection, row: Row, payer: Row, payee: Row | None) -> tuple[str, int]:
     if row.void is not None:
         return VOID, payer.purse
-    if row.receipt is not None and (row.refusal is not None or payee is None):
+    if row.decided == FOR_PAYER:
+        return RETURNED, payer.purse
+    refused = row.refusal is not None and row.decided != FOR_PAYEE
+    if row.receipt is not None and (refused or payee is None):
         return REFUSED, books.operator_account(connection, books.SUSPENSE, payer.operator)
     if row.receipt is not None and payee is not None:
         return POSTED, payer.account if payee.kind >> 4 == OPERATOR_PAYEE else payee.purse

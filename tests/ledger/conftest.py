@@ -10,3 +10,14 @@ def town(tmp_path):
     town = Town(tmp_path)
     yield town
     town.ledger.close()
+
+
+@pytest.fixture
+def shop(town):
+    return town.device("shop", "terminal")
+
+
+@pytest.fixture
+def wallet(town):
+    """With 900; its account keeps 1,000."""
+    return town.device("wallet", balance=900)

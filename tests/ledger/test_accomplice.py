@@ -14,11 +14,6 @@ PAYEE = signer("payee of operator 1")
 
 
 @pytest.fixture
-def shop(town):
-    return town.device("shop", "terminal")
-
-
-@pytest.fixture
 def town(town):
     """With the operator's own payee registered."""
     account, key = town.ledger.open_account(1, "redemptions"), town.operators[1].key

@@ -5,20 +5,10 @@ import pytest
 from host_tools.ledger.errors import BadSignature, UnknownDevice, UnknownNonce, WrongSigner
 from host_tools.ledger.evidence import OUTSIDE_CHAIN
 from protocol import apdu, effects, records
-from protocol.objects import Certificate, Receipt, Resolution, Statement, Transfer
+from protocol.objects import Certificate, Receipt, Resolution, Statement, Transfer, Void
 from protocol.records import Closing, Loading
 from tests.ledger.world import LOST_CONFIRM, LOST_TRANSFER, Link, meet, pay_person, sale, sale_tap
 from tests.unit.world import LinkLost, sha256
-
-
-@pytest.fixture
-def shop(town):
-    return town.device("shop", "terminal")
-
-
-@pytest.fixture
-def wallet(town):
-    return town.device("wallet", balance=900)
 
 
 def reasons(town):
@@ -53,6 +43,34 @@ def test_spoilt_signature_stops_the_head_below_it_and_the_good_copy_is_taken_lat
     assert town.purse(shop) == 100  # the record above it is vouched for and is not held up
     assert town.sync(shop).certified
     assert town.purse(shop) == 400
+
+
+@pytest.mark.parametrize("later", ["the same", "void"])
+def test_debit_that_a_journal_closes_twice_ended_as_it_was_closed_first(town, shop, wallet, later):
+    """No honest device does that. The record counts for the chain; only what the payee signed in it is heard."""
+    with pytest.raises(LinkLost):
+        sale(shop, wallet, 300, link=Link(cut_at=LOST_CONFIRM))
+    debit = wallet.purse.in_doubt[0]
+    receipt = records.decode(shop.journal.stored[-1]).receipt
+    wallet.perform(wallet.payer.close(receipt))
+    wallet.purse.in_doubt.append(debit)  # its firmware was changed
+    again = receipt if later == "the same" else Void(transfer=debit.hash).sign(shop.party.sign)
+    wallet.perform(wallet.payer.close(again))
+    settlement = town.settle(wallet, *town.statement(wallet))
+    assert settlement.dead_letters == ("this debit is closed in another record already",)
+    assert settlement.certified
+    ended = ("posted", 600, 300) if later == "the same" else ("void", 900, 0)
+    assert (town.states(wallet)[0], town.purse(wallet), town.purse(shop)) == ended
+    assert (town.frozen(wallet), town.proven(shop.id)) == (None, set() if later == "the same" else {"receipt and void"})
+    town.book_overdue()
+    assert town.account(wallet) == (1_000 if later == "the same" else 1_300)  # its journal had shown it as paid
+
+
+def test_closing_that_is_uploaded_again_is_no_second_one(town, shop, wallet):
+    sale(shop, wallet, 300)
+    for _ in range(2):
+        statement, _ = town.statement(wallet)
+        assert town.settle(wallet, statement, list(wallet.journal.stored)).dead_letters == ()
 
 
 @pytest.mark.parametrize(
@@ -148,6 +166,18 @@ def test_carrier_cannot_make_up_an_unsigned_record(town, wallet):
     assert settlement.dead_letters == ("nothing that the device signed vouches for it",)
     assert (town.purse(wallet), town.sums()["loads_in_transit"], town.frozen(wallet)) == (900, 500, None)
     assert settlement.certified
+
+
+def test_what_the_payee_signed_counts_in_a_closing_that_nothing_vouches_for(town, shop, wallet):
+    """The carrier keeps the newest record back, so nothing the payer signed reaches down to the closing."""
+    sale(shop, wallet, 300)
+    wallet.send(apdu.PUT, town.ledger.order_load(town.signer_of(wallet), wallet.id, 200, town.now).encode())
+    statement, uploaded = town.statement(wallet)
+    settlement = town.settle(wallet, statement, uploaded[:-1])
+    assert settlement.dead_letters == ("nothing that the device signed vouches for it",)
+    assert (town.purse(shop), settlement.certified) == (300, False)
+    assert town.sync(wallet).certified
+    assert (town.purse(shop), town.purse(wallet)) == (300, 800)
 
 
 def test_load_that_the_ledger_never_issued_is_a_dead_letter_and_blocks_nothing(town, shop, wallet):

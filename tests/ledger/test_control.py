@@ -11,11 +11,6 @@ from tests.ledger.world import sale
 from tests.unit.world import KINDS, cause_of, signer
 
 
-@pytest.fixture
-def wallet(town):
-    return town.device("wallet", balance=900)
-
-
 def test_limits_of_one_device_come_with_its_next_certificate_and_stay(town, wallet):
     other = town.device("other", balance=900)
     shop = town.device("shop", "terminal")

@@ -27,11 +27,6 @@ def ben(town):
     return town.device("ben")
 
 
-@pytest.fixture
-def shop(town):
-    return town.device("shop", "terminal")
-
-
 @pytest.mark.parametrize("lost", [False, True])
 def test_it_fills_the_purse_of_a_payee_that_had_spent_it_and_makes_no_money(town, ann, ben, shop, lost):
     pay_torn(ann, ben, 200, LOST_CONFIRM)

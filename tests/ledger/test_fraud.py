@@ -12,16 +12,6 @@ from tests.ledger.world import LOST_CONFIRM, LOST_TRANSFER, Link, clone, forget_
 from tests.unit.world import LinkLost, sha256
 
 
-@pytest.fixture
-def shop(town):
-    return town.device("shop", "terminal")
-
-
-@pytest.fixture
-def wallet(town):
-    return town.device("wallet", balance=900)
-
-
 def test_two_histories_shown_by_two_honest_payees_freeze_the_payer_and_pay_both(town, shop, wallet):
     other = town.device("kiosk", "terminal")
     twin = clone(wallet)

@@ -12,16 +12,6 @@ from tests.unit.world import KINDS, LinkLost, signer
 PAST_THE_DEADLINE = 121 * DAY_S
 
 
-@pytest.fixture
-def shop(town):
-    return town.device("shop", "terminal")
-
-
-@pytest.fixture
-def wallet(town):
-    return town.device("wallet", balance=900)
-
-
 def overspend(town, shop, wallet):
     """Wallet and copy pay 1,300 of 900, and the shop shows it."""
     twin = clone(wallet)

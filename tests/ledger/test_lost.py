@@ -13,17 +13,6 @@ from tests.unit.world import KINDS, TODAY, LinkLost, signer
 PAY_BACK_DAY = TODAY + CERTIFICATE_DAYS + GRACE_DAYS + 1
 
 
-@pytest.fixture
-def shop(town):
-    return town.device("shop", "terminal")
-
-
-@pytest.fixture
-def wallet(town):
-    """With 900; its account keeps 1,000."""
-    return town.device("wallet", balance=900)
-
-
 def lose(town, device) -> int:
     return town.ledger.report_lost(town.signer_of(device), device.id, town.now)
 

@@ -16,16 +16,6 @@ from tests.ledger.world import LOST_TRANSFER, Link, clone, forget_payers, sale, 
 from tests.unit.world import LinkLost, sha256
 
 
-@pytest.fixture
-def shop(town):
-    return town.device("shop", "terminal")
-
-
-@pytest.fixture
-def wallet(town):
-    return town.device("wallet", balance=900)
-
-
 def load(town, device, amount):
     device.send(apdu.PUT, town.ledger.order_load(town.signer_of(device), device.id, amount, town.now).encode())
 
@@ -197,6 +187,71 @@ def test_proof_that_the_ledger_has_made_itself_is_not_shown_twice_when_it_is_bro
     assert town.ledger.submit_fraud_proof(brought, town.now) == wallet.id
     assert (proofs_of(town, wallet), town.ledger.evidence()) == before
     assert len(before[1]) == 1
+
+
+def test_of_one_kind_the_first_proof_that_is_brought_is_kept(town, shop, wallet, proof, tmp_path):
+    """Anybody can make many of one: of other objects of the same two histories, with longer lists of bodies."""
+    elsewhere = town.fork(tmp_path / "another")
+    payer, payee = elsewhere.named("wallet"), elsewhere.named("shop")
+    twin = clone(payer)
+    sale(payee, payer, 70)
+    forget_payers(payee)
+    sale(payee, twin, 60)
+    elsewhere.sync(payee)
+    (other,) = proofs_of(elsewhere, payer)
+    elsewhere.ledger.close()
+    mixed = proof._replace(second=other.second)
+    for one in (proof, other, mixed, other):
+        assert town.ledger.submit_fraud_proof(one, town.now) == wallet.id
+        assert proofs_of(town, wallet) == [proof]
+        assert len(town.ledger.evidence()) == 1
+
+
+def test_proof_that_was_brought_gives_way_to_the_ledgers_own(town, shop, wallet, proof):
+    town.ledger.submit_fraud_proof(proof, town.now)
+    twin = clone(wallet)
+    sale(shop, wallet, 10)
+    forget_payers(shop)
+    sale(shop, twin, 20)
+    town.sync(shop)
+    (own,) = proofs_of(town, wallet)
+    assert own != proof
+
+
+def test_proof_of_another_kind_is_kept_beside_the_ledgers_own(town, shop, wallet):
+    """The ledger knows two histories; that a sum falls as well, it is told."""
+    twin = clone(wallet)
+    sale(shop, wallet, 100)
+    forget_payers(shop)
+    sale(shop, twin, 200)
+    town.sync(shop)
+    first = Transfer.decode(proofs_of(town, wallet)[0].first.signed)
+    second = Transfer.decode(first.encode())
+    second.seq, second.cumulative = first.seq + 2, second.amount
+    pair = [Commitment(one.sign(wallet.party.sign).encode(), ()) for one in (first, second)]
+    brought = FraudProof(town.operators[1].certificate.encode(), wallet.certificate.encode(), *pair)
+    for _ in range(2):
+        town.ledger.submit_fraud_proof(brought, town.now)
+        assert town.proven(wallet.id) == {fraud.TWO_HISTORIES, fraud.CUMULATIVE}
+        assert brought in proofs_of(town, wallet)
+        assert (len(proofs_of(town, wallet)), len(town.ledger.evidence())) == (2, 2)
+
+
+def test_two_long_histories_are_proven_without_reading_all_that_was_put_aside(town, shop, wallet, monkeypatch):
+    """Each position above the fork would do: one proof is looked for, and a record is looked up where it is needed."""
+    twin = clone(wallet)
+    for amount in range(1, 9):
+        load(town, wallet, amount)
+    town.settle(wallet, *town.statement(wallet))
+    for amount in range(11, 19):
+        load(town, twin, amount)
+    statement, _ = town.statement(twin)
+    town.settle(twin, statement, list(twin.journal.stored))
+    decoded = []
+    decode = records.decode
+    monkeypatch.setattr(records, "decode", lambda data: decoded.append(data) or decode(data))
+    (proof,) = proofs_of(town, wallet)
+    assert len(decoded) == len(proof.first.bodies) + len(proof.second.bodies)
 
 
 def test_what_proves_nothing_freezes_nobody(town, wallet, proof):

@@ -10,7 +10,7 @@ from host_tools.ledger.errors import (
     UnknownRequest,
     WrongSigner,
 )
-from host_tools.ledger.redeem import HOLD_DAYS
+from host_tools.ledger.newcomers import HOLD_DAYS
 from protocol import apdu
 from protocol.objects import DAY_S, REFUND, VOID, Receipt, Resolution, Transfer, Void
 from tests.ledger.world import clone, forget_payers, pay_person, sale
@@ -226,6 +226,42 @@ def test_new_terminal_redeems_only_what_the_payers_have_confirmed(town):
     redeem(town, shop, 200)
     assert town.account(shop) == 1_500
     assert town.ledger.device(shop.id, town.now)["held"] == 0
+
+
+def test_new_terminal_that_paid_out_what_was_not_confirmed_may_pay_that_much_less_and_does_all_else(town):
+    """Refunds before its payers came: it sells, syncs and redeems on, and gets its sum back when they come."""
+    shop = town.device("shop", "terminal", balance=50)
+    ann, ben = town.device("ann", balance=500), town.device("ben", balance=500)
+    whole = shop.certificate.sum_limit
+    sale(shop, ann, 300)
+    sale(shop, ben, 200)
+    pay_person(shop, ben, 50, purpose=REFUND)  # of what it loaded
+    town.sync(shop)
+    assert shop.certificate.sum_limit == whole
+    pay_person(shop, ben, 120, purpose=REFUND)
+    town.sync(shop)
+    assert shop.certificate.sum_limit == whole - 120
+    assert town.ledger.device(shop.id)["limits"]["sum_limit"] == whole
+    sale(shop, ann, 100)
+    assert town.sync(shop).certified
+    assert shop.certificate.sum_limit == whole - 120  # what it keeps of its takings takes nothing off
+    town.sync(ann)
+    redeem(town, shop, 280)
+    town.sync(shop)
+    assert (town.account(shop), shop.certificate.sum_limit) == (1_280, whole)
+
+
+def test_terminal_that_is_known_keeps_its_sum_whatever_it_pays_out(town):
+    shop, ann = town.device("shop", "terminal"), town.device("ann", balance=500)
+    whole = shop.certificate.sum_limit
+    town.ledger.set_limits(shop.id, {"sum_limit": 100})
+    for days, left in ((0, 100), (0, 0), (HOLD_DAYS, 100)):
+        town.now += days * DAY_S
+        assert town.sync(shop).certified
+        assert shop.certificate.sum_limit == left < whole
+        if left:
+            sale(shop, ann, 200)
+            pay_person(shop, ann, 100, purpose=REFUND)
 
 
 def test_load_and_what_was_received_as_a_wallet_are_not_held_back(town):

@@ -9,16 +9,6 @@ from tests.ledger.world import LOST_CONFIRM, Link, meet, sale, sale_tap, unregis
 from tests.unit.world import LinkLost, sha256
 
 
-@pytest.fixture
-def shop(town):
-    return town.device("shop", "terminal")
-
-
-@pytest.fixture
-def wallet(town):
-    return town.device("wallet", balance=900)
-
-
 def careless_sale(shop, wallet, amount):
     """A cracked payer pays whatever it likes, a cracked terminal takes it: signatures and chain are right."""
     shop.open(amount)

@@ -14,16 +14,6 @@ from tests.unit.world import KINDS, Operator, cause_of, signer, spread
 OVER = 2 * CERTIFICATE_DAYS + GRACE_DAYS  # days after its issue until a Certificate is over for everybody
 
 
-@pytest.fixture
-def shop(town):
-    return town.device("shop", "terminal")
-
-
-@pytest.fixture
-def wallet(town):
-    return town.device("wallet", balance=900)
-
-
 def revoke(town, device, by=1):
     return town.ledger.revoke(town.operators[by].key, by, device.id, town.now)
 

@@ -8,16 +8,6 @@ from tests.ledger.world import LOST_TRANSFER, Link, sale
 from tests.unit.world import KINDS, LinkLost, signer
 
 
-@pytest.fixture
-def shop(town):
-    return town.device("shop", "terminal")
-
-
-@pytest.fixture
-def wallet(town):
-    return town.device("wallet", balance=900)
-
-
 def revoke(town, device, by=1):
     return town.ledger.revoke(town.operators[by].key, by, device.id, town.now)
 

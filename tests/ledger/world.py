@@ -11,6 +11,7 @@ from pathlib import Path
 from host_tools.crypto import sha256, verify
 from host_tools.ledger import Ledger, Overdue, Settlement
 from host_tools.ledger.guarantee import UNFUNDED
+from host_tools.ledger.transfers import LEFT_OUT_SOME
 from protocol import apdu, fraud
 from protocol.errors import UNKNOWN_TRANSFER, RefusedByPeer
 from protocol.objects import PERSON, Certificate, Resolution, Statement
@@ -88,13 +89,19 @@ class Town:
     def device(self, name: str, kind: str = "wallet", balance: int = 0, operator: int = 1) -> Device:
         """Registered, personalised and loaded, all through the ledger; its account keeps 1,000 more."""
         device = Device(name, self.clock)
+        self.admit(device, KINDS[kind], operator, balance, balance + 1_000)
+        return device
+
+    def admit(self, device: Device, kind: int, operator: int, balance: int, funds: int) -> None:
+        """Register, personalise and load; `funds` are what its account is issued first."""
+        name = device.name
         self._operator_of[name] = operator
         self.accounts[name] = account = self.ledger.open_account(operator, name)
-        self.ledger.issue(account, balance + 1_000, self.now)
+        self.ledger.issue(account, funds, self.now)
         key = device.generate_key()
         bank = self.operators[operator]
-        mcc = MCC if kind == "terminal" else 0
-        pair = self.ledger.register_device(bank.key, operator, key, KINDS[kind], mcc, account, name, self.now)
+        mcc = MCC if kind == KINDS["terminal"] else 0
+        pair = self.ledger.register_device(bank.key, operator, key, kind, mcc, account, name, self.now)
         objects = b"".join(signed.encode() for signed in pair)
         device.send(apdu.PERSONALISE, self.root.public + bank.certificate.encode() + objects)
         self.devices.append(device)
@@ -102,7 +109,6 @@ class Town:
             self.ledger.order_load(bank.key, device.id, balance, self.now)
             self.sync(device)
             self.sync(device)
-        return device
 
     # A sync, in the steps at which a host can stop
 
@@ -130,7 +136,10 @@ class Town:
         return booked
 
     def check(self) -> None:
-        """What holds after every step: the books balance, no loss lies about, and who is frozen for fraud is proven."""
+        """What holds after every step: the books balance, no loss lies about, and who is frozen for fraud is proven.
+
+        What takes more than two signatures may wait for the cheat's own journal.
+        """
         self.ledger.check()
         report = self.ledger.reconciliation()
         assert report["difference"] == 0
@@ -139,7 +148,7 @@ class Town:
         for row in rows:
             frozen = row["frozen"]
             assert not frozen or row["purse"] >= 0, "the guarantee bears what a frozen purse lacks"
-            private = frozen is None or frozen == UNFUNDED or frozen.startswith("rolled back")
+            private = frozen in (None, UNFUNDED, LEFT_OUT_SOME) or frozen.startswith("rolled back")
             kinds = self.proven(bytes.fromhex(row["id"]))
             assert kinds or private, f"{row['name']} is {frozen}, and nothing proves it"
             assert frozen or not kinds, f"{row['name']} is proven guilty, and not frozen"

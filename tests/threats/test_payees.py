@@ -3,12 +3,12 @@
 import pytest
 
 from host_tools.ledger.errors import DeviceFrozen, Disputed, HeldBack
-from host_tools.ledger.redeem import HOLD_DAYS
+from host_tools.ledger.newcomers import HOLD_DAYS
 from protocol import apdu, records
 from protocol.errors import OVER_SUM_LIMIT, REVOKED
-from protocol.objects import DAY_S, PAID, Receipt, Resolution, Void
+from protocol.objects import CASH_OUT, DAY_S, PAID, Receipt, Resolution, Void
 from tests.ledger.test_accomplice import mint
-from tests.ledger.world import LOST_CONFIRM
+from tests.ledger.world import LOST_CONFIRM, pay_person
 from tests.threats import bounds
 from tests.threats.scenes import DEADLINE, LEFT_ON_ACCOUNT, buy, lists, redeem, spend_all, torn
 from tests.unit.world import cause_of, sha256
@@ -37,6 +37,38 @@ def test_payee_that_voids_and_claims_redeems_nothing_while_it_is_new(town, shop)
     town.sync(wallet)
     assert town.proven(shop.id) == {"receipt and void"}
     assert (town.purse(wallet), town.purse(shop), town.loss()) == (bounds.HELD, 0, 0)
+
+
+def test_payee_that_voids_and_claims_passes_on_one_sum_limit_while_it_is_new(town, shop):
+    """To accomplices, who redeem at once: what it sent away unconfirmed its next Certificates take off its sum."""
+    payers = [
+        town.device(f"payer {number}", balance=bounds.HELD) for number in range(bounds.TILL_BRANCH // bounds.HELD)
+    ]
+    late, kiosk = town.device("late", balance=bounds.HELD), town.device("kiosk", "terminal")
+    for payer in payers:
+        claim_and_void(shop, payer)
+    assert town.sync(shop).certified
+    mules = [town.device(f"mule {number}") for number in range(len(payers) + 1)]
+    for mule in mules[:-1]:
+        pay_person(shop, mule, bounds.HELD, CASH_OUT)
+        town.sync(mule)
+        redeem(town, mule, bounds.HELD)
+    passed_on = sum(town.account(mule) - LEFT_ON_ACCOUNT for mule in mules)
+    assert passed_on == bounds.TILL_BRANCH
+    claim_and_void(shop, late)
+    for _ in range(2):
+        assert town.sync(shop).certified
+        assert (shop.certificate.sum_limit, shop.purse.cumulative) == (0, 0)
+        assert cause_of(pay_person, shop, mules[-1], 1, CASH_OUT) == OVER_SUM_LIMIT
+        with pytest.raises(HeldBack):
+            redeem(town, shop, 1)
+    for payer in (*payers, late):
+        town.sync(payer)
+        assert town.purse(payer) == bounds.HELD
+    assert (town.purse(shop), town.loss()) == (0, bounds.TILL_BRANCH)
+    assert town.proven(shop.id) == {"receipt and void"}
+    town.sync(kiosk)
+    assert lists(kiosk, shop)
 
 
 @pytest.mark.parametrize("payers", [1, 3])

@@ -1,0 +1,37 @@
+"""New terminals: what one may do before anybody knows it. The one place that knows this rule.
+
+A terminal that nobody knows yet could credit payments and void them all the same: until the payers sync, only its own
+word says which. So for its first HOLD_DAYS it redeems no more than the payers have confirmed, and what it pays to
+others of the rest, who may redeem it at once, is taken off the sum that its next Certificate lets it spend. So all that
+leaves it unconfirmed in those days is one sum limit.
+"""
+
+from sqlalchemy import Connection, Row
+
+from host_tools.ledger import books, registry, transfers
+from protocol.objects import DAY_S, TERMINAL
+
+HOLD_DAYS = 30  # after its registration
+
+
+def is_new(device: Row, now: int) -> bool:
+    """A terminal whose takings do not count before the payers have confirmed them."""
+    return device.kind >> 4 == TERMINAL and now < device.registered_at + HOLD_DAYS * DAY_S
+
+
+def redeemable(connection: Connection, device: Row, now: int) -> int:
+    """What of the purse may leave for the account; below 0 if the device has passed on what nobody confirmed."""
+    held = books.balance(connection, device.purse)
+    return held - transfers.unconfirmed(connection, device.id) if is_new(device, now) else held
+
+
+def limits_of(connection: Connection, device: Row, now: int) -> dict[str, int]:
+    """The limits of the Certificate that the device gets now.
+
+    What restricts it is only the sum that it pays out: it sells, syncs and redeems as any other.
+    """
+    carried = registry.limits_of(device)
+    if is_new(device, now):
+        passed_on = max(0, -redeemable(connection, device, now))
+        carried["sum_limit"] = max(0, carried["sum_limit"] - passed_on)
+    return carried
