@@ -9,6 +9,7 @@ import board
 from apps.app import App
 from apps.device import Device
 from apps.roles import ROLES
+from drivers.errors import ChipError
 from drivers.nfc import NfcPort
 from ui.screen import Screen
 from ui.screens import Screens
@@ -37,7 +38,12 @@ def _run(port) -> None:
         port.set_clock(board.CLOCK_HZ)
     title, hint, modes = ROLES[board.APP]
     link = port.open_uart(board.LINK, board.LINK["baudrate"])
-    nfc = port.open_uart(board.NFC, board.NFC["baudrate"])
+    if "baudrate" in board.NFC:
+        nfc = port.open_uart(board.NFC, board.NFC["baudrate"])
+    else:
+        from start_bus import open_nfc
+
+        nfc = open_nfc(port)
     uarts = [link, nfc]
     panel = None
     if board.PANEL:
@@ -45,11 +51,11 @@ def _run(port) -> None:
 
         uart = port.open_uart(board.PANEL, board.PANEL["baudrate"])
         panel = Panel(uart)
-        uarts.append(uart)
+        uarts += [uart]
     # A character that is taken out of a text has its place in a table for good, which doubles when it is full: it grows
     # now, while memory is in one piece, and not in a tap.
-    for _ in "".join([chr(code) for code in range(0x20, 0x7F)]):
-        pass
+    for code in range(0x20, 0x7F):
+        chr(code)
     # What lives long would come to lie between what does not, until no large piece is left: collect early.
     gc.threshold(_COLLECT_BYTES)
     screen = Screen(_display(panel, port))
@@ -77,17 +83,20 @@ def _run(port) -> None:
 
 
 def _display(panel, port):
-    if board.DISPLAY is None:
+    if not board.DISPLAY:
         return NoDisplay()
     if board.DISPLAY["kind"] == "panel":
         return panel
     from drivers.ssd1306 import Ssd1306
 
-    return Ssd1306(port.i2c(board.DISPLAY["i2c"]), board.DISPLAY["address"])
+    try:
+        return Ssd1306(port.i2c(board.DISPLAY["i2c"]), board.DISPLAY["address"])
+    except ChipError:  # it still beeps, syncs and redeems; a screen that comes loose later ends here too
+        return NoDisplay()
 
 
 def _keypad(panel, port):
-    if board.KEYPAD is None:
+    if not board.KEYPAD:
         return None
     if board.KEYPAD["kind"] == "panel":
         return panel
@@ -97,7 +106,7 @@ def _keypad(panel, port):
 
 
 def _buzzer(panel, port):
-    if board.BUZZER is None:
+    if not board.BUZZER:
         return None
     if board.BUZZER["kind"] == "panel":
         return panel

@@ -37,7 +37,7 @@ STATEMENT = 0x20  # nonce -> Statement
 JOURNAL = 0x22  # seq -> the record of that seq
 INFO = 0x24  # -> DeviceInfo
 COUNTERS = 0x26  # -> Counters
-GENERATE = 0x30  # -> the device's public key
+GENERATE = 0x30  # randomness of the host's -> the device's public key
 PERSONALISE = 0x32  # root key, OperatorCertificate, Certificate, Acknowledgement ->
 INSTALL = 0x34  # Certificate, Acknowledgement ->
 PUT = 0x36  # one object: OperatorCertificate, Revocations, Load, Resolution, Order ->
@@ -62,6 +62,7 @@ BUSY = 2  # a person has opened a Request here: this device signs no other
 OUT_OF_SERVICE = 4
 RETIRED = 8
 LOCKED = 16  # the PIN that its owner wants at power-on is not entered yet: this device signs nothing
+CLOSED = 32  # its operator has closed MicroPython's prompt
 
 
 class Command:

@@ -7,7 +7,7 @@ answered; the one thing done after an answer is checking a Receipt's signature (
 
 `device` is what holds the parts together (firmware/apps/device.py): `party` (None without a key), `payer`, `payee`,
 `certificate` (raises Refused(NOT_PERSONALISED)), `flags` (those of `apdu.hello`), `order_number`,
-`perform(effects) -> bytes`, `generate_key() -> bytes`, `reload_trust()`, `record(seq) -> bytes | None`,
+`perform(effects) -> bytes`, `generate_key(more: bytes) -> bytes`, `reload_trust()`, `record(seq) -> bytes | None`,
 `records(from_seq)`, `random(n)`, `counters() -> bytes`, `notify(event, value)`, `settings` (`get(name)`),
 `unblock_pin(argument) -> dict` (the settings that unblock the PIN or, with `TAKE_PIN_AWAY`, end it; raises
 Refused(NOT_FOUND) without a PIN, Refused(MISMATCH) if the key can be read with the PIN only). While `flags` say LOCKED
@@ -243,8 +243,7 @@ class Card:
         return self._device.party.trust.own.encode()
 
     def _generate(self, command, data: bytes) -> bytes:
-        self._refuse_data(data)
-        return self._device.generate_key()
+        return self._device.generate_key(data)
 
     def _personalise(self, command, data: bytes) -> bytes:
         self._device.perform(self._management.personalise(data))

@@ -36,9 +36,9 @@ class Drop:
 
 
 class Save:
-    """Write these settings in one atomic step."""
+    """Write these settings, values by name, in one atomic step."""
 
-    def __init__(self, **values):
+    def __init__(self, values: dict):
         self.values = values
 
 

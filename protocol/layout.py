@@ -28,13 +28,14 @@ class Layout:
             else:
                 good = 0 <= value < 1 << 8 * size
             if not good:
-                raise LocalError("%s.%s out of range" % (type(self).__name__, name))
+                self._refuse(name)
             setattr(self, name, value)
-        if values:
-            raise LocalError("%s has no field %s" % (type(self).__name__, list(values)[0]))
-        reason = self.fault()
+        reason = list(values)[0] if values else self.fault()
         if reason:
-            raise LocalError("%s: %s" % (type(self).__name__, reason))
+            self._refuse(reason)
+
+    def _refuse(self, reason: str) -> None:
+        raise LocalError("%s: %s" % (type(self).__name__, reason))
 
     def fault(self) -> str | None:
         """Why the values cannot stand together, or None. Classes with enumerations or orderings override it."""
@@ -54,17 +55,19 @@ class Layout:
 
     @classmethod
     def _check_head(cls, data: bytes | bytearray | memoryview, length: int) -> None:
-        name = cls.__name__
         if not len(data):
-            raise DecodeError(name, "empty")
-        if data[0] != cls.TYPE:
-            raise DecodeError(name, "type")
-        if len(data) > 1 and data[1] != VERSION:
-            raise DecodeError(name, "version")
-        if len(data) < length:
-            raise DecodeError(name, "length")
-        if len(data) > length:
-            raise DecodeError(name, "trailing")
+            reason = "empty"
+        elif data[0] != cls.TYPE:
+            reason = "type"
+        elif len(data) > 1 and data[1] != VERSION:
+            reason = "version"
+        elif len(data) < length:
+            reason = "length"
+        elif len(data) > length:
+            reason = "trailing"
+        else:
+            return
+        raise DecodeError(cls.__name__, reason)
 
     @classmethod
     def decode(cls, data: bytes | bytearray | memoryview):

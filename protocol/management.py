@@ -24,10 +24,10 @@ from protocol.errors import (
 from protocol.info import DeviceInfo
 from protocol.limits import check_headroom
 from protocol.objects import (
-    ID_BYTES,
     KEY_BYTES,
     NONCE_BYTES,
     RETIRE,
+    UNBLOCK_PIN,
     Acknowledgement,
     Certificate,
     Load,
@@ -47,6 +47,7 @@ OWN_OPERATOR = "operator"
 ORDER_NUMBER = "order"
 ORDER_REFUSED = "order refused"  # the cause, if the Order of that number was refused
 RETIRED = "retired"
+CLOSED = "closed"  # the prompt, for good
 PERSONALISED = "personalised"
 
 
@@ -82,7 +83,7 @@ class Management:
         if purse.certificate is not None:
             first = purse.certificate.encode() == certificate.encode() and root == party.trust.root_key
             if first and purse.acknowledgement.encode() == acknowledgement.encode():
-                return [effects.Save(**{PERSONALISED: b"\x01"})]  # the first time may have been cut before this
+                return [effects.Save({PERSONALISED: b"\x01"})]  # the first time may have been cut before this
             raise Refused(ALREADY_PERSONALISED)
         if not operator.verified_by(root, party.verify):
             raise Refused(BAD_CERTIFICATE)
@@ -93,9 +94,9 @@ class Management:
             raise Refused(REVOCATIONS_MISSING)
         values = {ROOT: root, OWN_OPERATOR: operator.encode()}
         # The mark is set last: with it, an empty journal is a wiped one, and the device does not start again.
-        mark = effects.Save(**{PERSONALISED: b"\x01"})
+        mark = effects.Save({PERSONALISED: b"\x01"})
         space = self._installation_space()
-        return [space, effects.Save(**values), self._installation(certificate, acknowledgement, 0), mark]
+        return [space, effects.Save(values), self._installation(certificate, acknowledgement, 0), mark]
 
     def install(self, data: bytes) -> list:
         """Certificate and Acknowledgement in one atomic record; records they cover may then be dropped."""
@@ -227,26 +228,27 @@ class Management:
         """The DeviceInfo; a device without a key answers with zeros."""
         device = self._device
         party = device.party
-        purse = party.purse if party else None
-        certificate = purse.certificate if purse else None
-        info = DeviceInfo(
-            flags=device.flags,
-            operator=certificate.operator if certificate else 0,
-            device=party.id if party else bytes(ID_BYTES),
-            key=party.public_key if party else bytes(KEY_BYTES),
-            issue=certificate.issue if certificate else 0,
-            head_seq=purse.head_seq if purse else 0,
-            base_seq=purse.base_seq if purse else 0,
-            balance=purse.balance if purse else 0,
-            in_doubt=purse.in_doubt_sum if purse else 0,
-            in_doubt_count=len(purse.in_doubt) if purse else 0,
-            cumulative=purse.cumulative if purse else 0,
-            load_floor=purse.load_floor if purse else 0,
-            watermark=device.payee.watermark if device.payee else 0,
-            order=device.order_number,
-            time=party.clock() if party else 0,
-        )
-        return info.body()
+        values: dict = {name: bytes(-size) if size < 0 else 0 for name, size in DeviceInfo.FIELDS}
+        values["flags"] = device.flags
+        values["order"] = device.order_number
+        if party:
+            purse = party.purse
+            values.update(
+                device=party.id,
+                key=party.public_key,
+                head_seq=purse.head_seq,
+                base_seq=purse.base_seq,
+                balance=purse.balance,
+                in_doubt=purse.in_doubt_sum,
+                in_doubt_count=len(purse.in_doubt),
+                cumulative=purse.cumulative,
+                load_floor=purse.load_floor,
+                watermark=device.payee.watermark,
+                time=party.clock(),
+            )
+            if purse.certificate:
+                values.update(operator=purse.certificate.operator, issue=purse.certificate.issue)
+        return DeviceInfo(**values).body()
 
     def put(self, data: bytes) -> list:
         """One object of the device's own operator or of the root, by its type byte. For a personalised device."""
@@ -261,7 +263,7 @@ class Management:
         trust = self._device.party.trust
         own = trust.own
         trust.add_operator(certificate)
-        return [] if trust.own is own else [effects.Save(**{OWN_OPERATOR: certificate.encode()})]
+        return [] if trust.own is own else [effects.Save({OWN_OPERATOR: certificate.encode()})]
 
     def _put_revocations(self, revocations: Revocations) -> list:
         return self._device.party.trust.put_revocations(revocations)
@@ -297,13 +299,16 @@ class Management:
             raise Refused(STALE)
         values = {ORDER_NUMBER: order.number.to_bytes(4, "big"), ORDER_REFUSED: b""}
         try:
-            values.update({RETIRED: b"\x01"} if order.what == RETIRE else device.unblock_pin(order.argument))
+            if order.what == UNBLOCK_PIN:
+                values.update(device.unblock_pin(order.argument))
+            else:
+                values[RETIRED if order.what == RETIRE else CLOSED] = b"\x01"
         except Refused as refusal:
             # Its number is used up: what cannot be done now must not be done later, when nobody wants it any more.
             values[ORDER_REFUSED] = bytes((refusal.cause,))
-            device.perform([effects.Save(**values)])
+            device.perform([effects.Save(values)])
             raise
-        return [effects.Save(**values)]
+        return [effects.Save(values)]
 
     def _check_order(self, signed) -> None:
         """Signed by our operator, for this device."""

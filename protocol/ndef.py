@@ -11,25 +11,15 @@ from protocol.errors import NOT_FOUND, WRONG_PARAMETERS, Refused
 
 CC_FILE = 0xE103
 NDEF_FILE = 0xE104
-MAX_READ = 0xF6  # MLe of the CC: one read fits one frame of 256 bytes
-URI_PREFIX = b"\x00"  # no abbreviation
-NEVER = 0xFF  # write access
-
-
-def ndef_message(device_id: bytes) -> bytes:
-    """One short well-known record of type U: `jiaozi:<id in hex>`."""
-    payload = URI_PREFIX + b"jiaozi:" + hexlify(device_id)
-    return bytes((0xD1, 0x01, len(payload))) + b"U" + payload
+# Length; version 2.0; at most F6 bytes in one read, so that it fits one frame, and 1 in one write; the NDEF file's TLV:
+# number, length, may be read, may never be written
+_CC = b"\x00\x0f\x20\x00\xf6\x00\x01\x04\x06\xe1\x04\x00\x2e\x00\xff"
+_URI_HEAD = b"\xd1\x01\x28U\x00"  # one short well-known record of type U, 40 bytes long; no abbreviation
 
 
 def files(device_id: bytes) -> dict[int, bytes]:
-    """Capability container and NDEF file."""
-    message = ndef_message(device_id)
-    ndef_file = len(message).to_bytes(2, "big") + message
-    control = b"\x04\x06" + NDEF_FILE.to_bytes(2, "big") + len(ndef_file).to_bytes(2, "big") + bytes((0x00, NEVER))
-    head = b"\x20" + MAX_READ.to_bytes(2, "big") + b"\x00\x01"
-    cc = (2 + len(head) + len(control)).to_bytes(2, "big") + head + control
-    return {CC_FILE: cc, NDEF_FILE: ndef_file}
+    """Capability container and NDEF file: the length of the message, and the message `jiaozi:<id in hex>`."""
+    return {CC_FILE: _CC, NDEF_FILE: b"\x00\x2c" + _URI_HEAD + b"jiaozi:" + hexlify(device_id)}
 
 
 class Tag:

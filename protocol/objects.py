@@ -37,6 +37,7 @@ VOID = 2
 # Order.what
 UNBLOCK_PIN = 1
 RETIRE = 2
+CLOSE_PROMPT = 3
 TAKE_PIN_AWAY = 1  # Order.argument of UNBLOCK_PIN
 
 MAX_DELTA = 40  # entries of a delta; when there would be more, its issuer makes a new complete list
@@ -419,7 +420,7 @@ class Statement(SignedLayout):
 class Order(SignedLayout):
     """Signed by the operator: a growing number, what to do, and its argument.
 
-    UNBLOCK_PIN with 0 gives the tries back, with TAKE_PIN_AWAY ends the PIN; RETIRE has 0.
+    UNBLOCK_PIN with 0 gives the tries back, with TAKE_PIN_AWAY ends the PIN; RETIRE and CLOSE_PROMPT have 0.
     """
 
     TYPE = 0x0C
@@ -431,6 +432,6 @@ class Order(SignedLayout):
     argument: int
 
     def fault(self):
-        if self.number == 0 or self.what not in (UNBLOCK_PIN, RETIRE):
+        if self.number == 0 or not UNBLOCK_PIN <= self.what <= CLOSE_PROMPT:
             return "number or order"
         return "argument" if self.argument > (self.what == UNBLOCK_PIN) else None

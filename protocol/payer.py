@@ -74,7 +74,8 @@ class Payer:
         """Effects that answer a Request with a Transfer. Raises `Refused`; nothing is committed then.
 
         `payee` is the payee's Certificate; `payer_bound` says that the Request names our Certificate too (we are the
-        reader); `by_user` that a person entered this payment here. A debit in doubt to the same payee is answered
+        reader); `by_user` that a person entered this payment here, and was asked for the PIN if there is one: else it
+        is paid only where nobody needs to be asked. A debit in doubt to the same payee is answered
         before anything is judged: its stored bytes must come out whatever certificate, limit or clock changed since.
         With `settle_older` false the payee has said that it cannot settle those.
         """

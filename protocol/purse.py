@@ -105,14 +105,6 @@ class Purse:
         if self.head_seq and self.certificate is None:
             raise LocalError("journal without an installation")
 
-    def replay(self, stored) -> None:
-        """Rebuild from all the records of a journal."""
-        first = True
-        for data in stored:
-            self.take(data, first)
-            first = False
-        self.check_replayed()
-
     def apply(self, data: bytes) -> None:
         """Take one committed record. Raises `LocalError` or `DecodeError` if it does not continue this journal."""
         self._apply(records.decode(data))

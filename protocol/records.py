@@ -212,7 +212,9 @@ def decode(data: bytes) -> Record:
     seq = int.from_bytes(reader.take(SEQ_BYTES), "big")
     kind = data[SEQ_BYTES] if len(data) > SEQ_BYTES else 0
     if kind == Transfer.TYPE:
-        record = _decode_debit(seq, reader)
+        transfer, payee_key, flags = _debit_parts(reader)
+        record = Record(seq, transfer, transfer.body())
+        record.transfer, record.payee_key, record.flags = transfer, payee_key, flags
     elif kind == Receipt.TYPE:
         receipt = reader.object(Receipt)
         record = Record(seq, receipt, receipt.body())
@@ -228,7 +230,11 @@ def decode(data: bytes) -> Record:
             raise DecodeError("Record", "type")
         record.evidence = EVIDENCE[evidence[0]].decode(evidence)
     elif kind == Installation.TYPE:
-        record = _decode_installation(seq, reader)
+        record = _plain(seq, reader, Installation)
+        record.certificate = reader.object(Certificate)
+        record.acknowledgement = reader.object(Acknowledgement)
+        record.snapshot = SnapshotHead.decode(reader.take(SnapshotHead.body_size()))
+        record.in_doubt = [_debit_parts(reader) for _ in range(record.snapshot.count)]
     else:
         raise DecodeError("Record", "type")
     reader.end()
@@ -240,22 +246,6 @@ def decode(data: bytes) -> Record:
 def _plain(seq, reader, kind) -> Record:
     body = reader.take(kind.body_size())
     return Record(seq, kind.decode(body), body)
-
-
-def _decode_debit(seq, reader) -> Record:
-    transfer, payee_key, flags = _debit_parts(reader)
-    record = Record(seq, transfer, transfer.body())
-    record.transfer, record.payee_key, record.flags = transfer, payee_key, flags
-    return record
-
-
-def _decode_installation(seq, reader) -> Record:
-    record = _plain(seq, reader, Installation)
-    record.certificate = reader.object(Certificate)
-    record.acknowledgement = reader.object(Acknowledgement)
-    record.snapshot = SnapshotHead.decode(reader.take(SnapshotHead.body_size()))
-    record.in_doubt = [_debit_parts(reader) for _ in range(record.snapshot.count)]
-    return record
 
 
 def genesis(public: bytes, sha256) -> bytes:

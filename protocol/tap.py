@@ -231,13 +231,15 @@ class SaleTap(Tap):
 class Payment:
     """What a person wants to pay, over as many taps as it takes: paid at most once.
 
-    `transfer` is set when it is committed.
+    `transfer` is set when it is committed. `confirmed` says that the person was asked for the PIN, or that there is
+    none: only then it may be one that a person must confirm.
     """
 
-    def __init__(self, amount: int, purpose: int, reference: bytes):
+    def __init__(self, amount: int, purpose: int, reference: bytes, confirmed: bool = True):
         self.amount = amount
         self.purpose = purpose
         self.reference = reference
+        self.confirmed = confirmed
         self.transfer: Transfer | None = None
         self.transfer_hash = b""
 
@@ -323,7 +325,7 @@ class PaymentTap(Tap):
         same = request.amount == payment.amount and request.purpose == payment.purpose
         if not same or request.reference != payment.reference:
             raise Refused(MISMATCH)
-        wanted = self._payer.pay(self.card, request, True, by_user=True, settle_older=False)
+        wanted = self._payer.pay(self.card, request, True, by_user=payment.confirmed, settle_older=False)
         self.moved = TAP_AGAIN  # from here on a failed write may turn out to have happened
         self._outgoing = self._perform(wanted)
         payment.transfer = Transfer.decode(self._outgoing)

@@ -90,8 +90,11 @@ class Trust:
         self._verify_operator = verify_operator
 
     def restore(self, get) -> None:
-        """Take over what outlived power: `get(name) -> bytes | None` reads a setting. It was checked before."""
-        stored = get(OPERATORS) or b""
+        """Take over what outlived power: `get(name, may_forget) -> bytes | None` reads a setting.
+
+        It was checked before. Another operator's list is forgotten if it cannot be read: it is learnt again.
+        """
+        stored = get(OPERATORS, False) or b""
         size = OperatorCertificate.size()
         issuers = [ROOT_ISSUER, self.own.operator]
         for at in range(0, len(stored), size):
@@ -99,7 +102,7 @@ class Trust:
             self.operators[certificate.operator] = certificate
             issuers.append(certificate.operator)
         for issuer in issuers:
-            listed = get(setting(issuer))
+            listed = get(setting(issuer), issuer not in self.lists)
             if listed:
                 self._use(issuer, RevocationList(listed))
         self.operators_changed = False
@@ -163,12 +166,12 @@ class Trust:
         newer = held.with_newer(revocations, self._sha256)
         wanted = []
         if not self.has_place(issuer):
-            wanted.append(effects.Save(**{setting(self._foreign[0]): b""}))
+            wanted.append(effects.Save({setting(self._foreign[0]): b""}))
         if issuer not in self.lists and self.operators_changed:
             # A list on flash counts only if its operator stands there too.
-            wanted.append(effects.Save(**{OPERATORS: self.stored_operators()}))
+            wanted.append(effects.Save({OPERATORS: self.stored_operators()}))
         return wanted + [
-            effects.Save(**{setting(issuer): newer.stored}),
+            effects.Save({setting(issuer): newer.stored}),
             effects.Then(lambda: self._use(issuer, newer)),
         ]
 

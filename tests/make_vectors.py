@@ -12,6 +12,7 @@ from pathlib import Path
 
 from protocol import apdu, fraud, objects, records
 from protocol.objects import (
+    CLOSE_PROMPT,
     MAX_DELTA,
     NO_HASH,
     PAID,
@@ -130,6 +131,7 @@ def valid_objects() -> list[dict]:
         valid(statement, "wallet"),
         valid(bank.order(wallet_id, 1, RETIRE), "operator 1"),
         valid(bank.order(wallet_id, 2, UNBLOCK_PIN, TAKE_PIN_AWAY), "operator 1"),
+        valid(bank.order(wallet_id, 3, CLOSE_PROMPT), "operator 1"),
     ]
 
 
@@ -166,7 +168,7 @@ FORBIDDEN = (
     ("Revocations", "predecessor", 1),
     ("Order", "number", 0),
     ("Order", "what", 0),
-    ("Order", "what", 3),
+    ("Order", "what", 4),
     ("Order", "argument", 1),
 )
 

@@ -23,6 +23,8 @@ from ui.text import type_digit
 _IDLE_MS = const(50)  # keys are scanned so often; everything else wakes the loop
 _RESULT_MS = const(5_000)  # how long an outcome stays when nobody presses a key
 _RADIO_RETRY_MS = const(2_000)
+_PATIENCE_MS = const(30_000)  # what is typed, or a menu, ends when nobody presses a key for so long
+_TURNS = const(50)  # a host that talks without pause: after so many turns tidying is due all the same
 _SEEN_MS = const(700)  # what is on the screen for less nobody has read: a key pressed earlier was not meant for it
 
 OK = "#"
@@ -64,7 +66,8 @@ class App:
         self._asking = None  # the payment that is shown with the question whether to pay; no other one is approved
         self._radio_down_since = 0
         self._listening = False
-        self._untidy = True
+        self._pressed_at = 0  # when a key was pressed last
+        self._untidy = 1  # turns since there may be something to tidy, 0 if there is not
 
     def run(self) -> None:
         """Until one of the lines is gone, which on a chip is never."""
@@ -82,7 +85,7 @@ class App:
         port = self._device.port
         since = port.ticks_ms()
         port.wait(self._uarts, 0 if busy else _IDLE_MS)
-        quiet = port.ticks_diff(port.ticks_ms(), since) * 2 > _IDLE_MS
+        quiet = self._ms_since(since) * 2 > _IDLE_MS
         if self._link.poll():
             quiet = False
             self._after_host()
@@ -97,30 +100,34 @@ class App:
         except DriverError:
             self._radio_failed()
         if not quiet:
-            self._untidy = True
-        elif self._untidy and not (self._mode or self._then and not self._device.locked):
+            self._untidy += 1
+        if self._typing:
+            if self._ms_since(self._pressed_at) > _PATIENCE_MS:
+                self._go_idle()
+        elif self._untidy > (0 if quiet else _TURNS) and not (busy or self._collection):
             self._tidy()
         if self._asking:
             if not self._asked():
                 self._go_idle()
-        elif self._shown_since and self._shown_ms() > _RESULT_MS:
+        elif self._shown_since and self._ms_since(self._shown_since) > _RESULT_MS:
             self._go_idle()
 
     def _tidy(self) -> None:
-        """What would cost time in a tap, one thing in each quiet turn."""
+        """What would cost time in a tap, one thing at a time."""
         try:
             self._untidy = self._device.tidy()
         except Refused:  # a write failed: out of service
-            self._untidy = False
+            self._untidy = 0
             self._go_idle()
 
     # --- keys
 
     def _press(self, key: str) -> None:
+        self._pressed_at = self._device.port.ticks_ms()
         if self._collection:
             if key == BACK:
                 self._cancel(self._collection)
-        elif self._shown_since and self._shown_ms() < _SEEN_MS and (self._asking or key in (OK, BACK)):
+        elif self._shown_since and self._ms_since(self._shown_since) < _SEEN_MS and (self._asking or key in (OK, BACK)):
             pass
         elif self._then:
             self._press_pad(key)
@@ -132,6 +139,11 @@ class App:
             self._type(self._mode, key)
         elif self._usable():
             self._choose(key)
+
+    @property
+    def _typing(self):
+        """Somebody is in the middle of an amount, a PIN or its menu. A locked device asks for the PIN all the time."""
+        return self._mode or self._then and not self._device.locked
 
     def _usable(self) -> bool:
         party = self._device.party
@@ -162,9 +174,9 @@ class App:
         elif key == OK and self._amount:
             party = self._device.party
             if mode.pays and needs_confirmation(party.purse, party.certificate, self._amount):
-                self._with_pin(self._amount, lambda: self._collect(mode))
+                self._with_pin(self._amount, lambda: self._collect(mode, True))
             else:
-                self._collect(mode)
+                self._collect(mode, not self._has_pin)
         else:
             self._amount = type_digit(self._amount, key)
             self._screens.entry(mode.name, self._amount)
@@ -198,9 +210,13 @@ class App:
 
     # --- the PIN
 
+    @property
+    def _has_pin(self) -> bool:
+        return self._pad and self._pad.is_set
+
     def _with_pin(self, amount: int, then) -> None:
         """Do it once the PIN is right, if there is one."""
-        if self._pad and self._pad.is_set:
+        if self._has_pin:
             self._pad.ask("PAY " + self._screens.money(amount))
             self._then = then
         else:
@@ -228,14 +244,16 @@ class App:
 
     # --- as a reader
 
-    def _collect(self, mode: Mode) -> None:
+    def _collect(self, mode: Mode, confirmed: bool) -> None:
         self._clear()
         self._listening = False
         last = self._device.party.purse.last_receipt
         # A refund names the sale it returns, when that was the last one.
         reference = last.transfer[:8] if mode.pays and last else bytes(8)
         try:
-            self._collection = Collection(self._device, self._nfc, mode.pays, mode.purpose, self._amount, reference)
+            self._collection = Collection(
+                self._device, self._nfc, mode.pays, mode.purpose, self._amount, reference, confirmed
+            )
         except Refused as refusal:
             self._screens.not_paid(refusal.cause)
             self._result(False)
@@ -274,7 +292,7 @@ class App:
             self._step(self._collection)
             return False
         if self._radio_down_since:
-            if self._device.port.ticks_diff(self._device.port.ticks_ms(), self._radio_down_since) < _RADIO_RETRY_MS:
+            if self._ms_since(self._radio_down_since) < _RADIO_RETRY_MS:
                 return False
             self._radio_down_since = 0
         if not self._listening:
@@ -350,7 +368,7 @@ class App:
             events.clear()
         elif events:
             self._show_events()
-        elif not (self._mode or self._shown_since or self._then and not self._device.locked):
+        elif not (self._shown_since or self._typing):
             self._draw_idle()
 
     def _result(self, good: bool) -> None:
@@ -366,8 +384,9 @@ class App:
     def _show(self) -> None:
         self._shown_since = self._device.port.ticks_ms() or 1
 
-    def _shown_ms(self) -> int:
-        return self._device.port.ticks_diff(self._device.port.ticks_ms(), self._shown_since)
+    def _ms_since(self, moment: int) -> int:
+        port = self._device.port
+        return port.ticks_diff(port.ticks_ms(), moment)
 
     def _clear(self) -> None:
         """Nothing is typed and nothing is shown or asked any more."""

@@ -8,7 +8,7 @@ from micropython import const
 
 from drivers.errors import CardGone, ChipError
 from protocol.apdu import RETIRED as RETIRED_FLAG
-from protocol.errors import NOT_FOUND, RETIRED, DecodeError, Refused
+from protocol.errors import CONFIRM, NOT_FOUND, RETIRED, DecodeError, Refused
 from protocol.objects import PAID as OUTCOME_PAID
 from protocol.spread import Spread
 from protocol.states import CLOSED, CREDITED, DONE
@@ -25,14 +25,14 @@ ENDED = "ended"
 
 
 class Collection:
-    """`device`, the radio, what is wanted. `pays` says that the money leaves us.
+    """`device`, the radio, what is wanted. `pays` says that the money leaves us, `confirmed` is for `tap.Payment`.
 
     `moved` tells where the money is, `cause` why the last tap ended early (0: the card left),
     `earlier` the amount of an older payment which the last tap found paid, `left_open` that it was stopped while a card
     may have a payment to us in doubt, which we never credit now.
     """
 
-    def __init__(self, device, nfc, pays: bool, purpose: int, amount: int, reference: bytes):
+    def __init__(self, device, nfc, pays: bool, purpose: int, amount: int, reference: bytes, confirmed: bool = True):
         self._device = device
         self._nfc = nfc
         self.pays = pays
@@ -46,7 +46,7 @@ class Collection:
         self._same_card = False  # the card of the last tap may still lie there: nobody asked for another tap
         self._served: PaymentTap | SaleTap | None = None  # a tap whose card is still there
         self._since = device.port.ticks_ms()
-        self._payment = Payment(amount, purpose, reference)
+        self._payment = Payment(amount, purpose, reference, confirmed)
         if device.flags & RETIRED_FLAG:
             raise Refused(RETIRED)
         if not pays:
@@ -148,7 +148,9 @@ class Collection:
         self.earlier = tap.earlier
         self.moved = tap.moved
         if self.pays:
-            self.ended = self.moved == PAID or (tap.stage == DONE and self.moved == NOT_PAID and not tap.earlier)
+            # Who was not asked for the PIN and must be now, types again.
+            over = self.cause == CONFIRM or tap.stage == DONE and not tap.earlier
+            self.ended = self.moved == PAID or self.moved == NOT_PAID and over
         else:
             self.cause = payee.refusal or self.cause
             self._remember(tap)

@@ -80,6 +80,7 @@ class Device:
         self.pin = None  # apps.pin.Pin on boards with digits
         self._key: SigningKey | None = None
         self._numbers: RequestNumbers | None = None
+        self._prompt_open = True
         self._verifier = Verifier()
         self._crypto_us = 0
         self._storage_us = 0
@@ -105,6 +106,8 @@ class Device:
             flags |= apdu.PERSONALISED
             if self.settings.get(management.RETIRED):
                 flags |= apdu.RETIRED
+            if self.settings.get(management.CLOSED):
+                flags |= apdu.CLOSED
             if self.payee and self.payee.busy:
                 flags |= apdu.BUSY
         return flags
@@ -127,22 +130,25 @@ class Device:
         purse = self._started_party().purse
         started = self.port.ticks_us()
         try:
-            answer = self._guarded(effects.perform, wanted, self._journal, self.settings, purse)
+            answer = self.guarded(effects.perform, wanted, self._journal, self.settings, purse)
         finally:
             self._storage_us += self.port.ticks_diff(self.port.ticks_us(), started)
         if purse.acknowledgement:
             self.clock.hear(purse.acknowledgement.time)
         return answer
 
-    def generate_key(self) -> bytes:
-        """The key's public half; makes the key if there is none. Can be asked for at any time, certificate or not."""
+    def generate_key(self, more: bytes) -> bytes:
+        """The key's public half; makes the key if there is none. Can be asked for at any time, certificate or not.
+
+        `more` is the host's randomness, beside ours: a key is as good as the better of the two.
+        """
         if self.party is None:
-            self._guarded(self._make_key)
+            self.guarded(self._make_key, more)
         return self._started_party().public_key
 
     def unlock(self, stretched: bytes) -> None:
         """Open the key with what the right PIN gives."""
-        self._guarded(self._open_key, stretched)
+        self.guarded(self._open_key, stretched)
 
     def unblock_pin(self, argument: int) -> dict:
         """The settings with which the operator's order to unblock the PIN takes effect. Raises `Refused`."""
@@ -153,18 +159,23 @@ class Device:
     def tidy(self) -> bool:
         """Do one thing that would cost time in a tap: reserve numbers, keep operators that were met, erase a sector.
 
+        And close the prompt, if the operator wants that.
+
         True while there is more to be done. Raises `Refused(SERVICE)` if it fails.
         """
         if self.fault or self.party is None:
             return False
         trust = self.party.trust
-        if trust and trust.operators_changed:
-            self.perform([effects.Save(**{OPERATORS: trust.stored_operators()})])
+        if self._prompt_open and self.settings.get(management.CLOSED):  # by an order now, or before new code came
+            self.guarded(self.port.close_prompt)
+            self._prompt_open = False
+        elif trust and trust.operators_changed:
+            self.perform([effects.Save({OPERATORS: trust.stored_operators()})])
             trust.operators_changed = False
         elif trust and self._numbers and self._numbers.low:
             self._numbers.refill()
         else:
-            return self._guarded(self._journal.tidy)
+            return self.guarded(self._journal.tidy)
         return True
 
     def reload_trust(self) -> None:
@@ -179,12 +190,12 @@ class Device:
     def record(self, seq: int) -> bytes | None:
         if not self._journal.first_seq <= seq <= self._journal.head_seq:
             return None
-        return self._guarded(self._journal.record, seq)
+        return self.guarded(self._journal.record, seq)
 
     def records(self, from_seq: int):
         """The stored records from `from_seq` on."""
         for seq in range(from_seq, self._journal.head_seq + 1):
-            yield self._guarded(self._journal.record, seq)
+            yield self.guarded(self._journal.record, seq)
 
     def random(self, count: int) -> bytes:
         return self.port.random_bytes(count)
@@ -231,8 +242,8 @@ class Device:
             if self._journal.first_seq <= purse.base_seq:
                 self._journal.drop_below(purse.base_seq + 1)
 
-    def _make_key(self) -> None:
-        seed = bytearray(self.port.key_bytes(_SEED_BYTES))
+    def _make_key(self, more: bytes) -> None:
+        seed = bytearray(sha256(self.port.key_bytes(_SEED_BYTES) + more))
         try:
             key = SigningKey(seed)
             sealed = seal(self.port.device_secret(False), b"", self.port.random_bytes(SALT_BYTES), key.public, seed)
@@ -263,7 +274,7 @@ class Device:
         self.payee = Payee(self.party, self._numbers, self._find_receipt)
         self.reload_trust()
 
-    def _guarded(self, action, *arguments):
+    def guarded(self, action, *arguments):
         """What touches storage. Refusals pass; after anything else nobody knows what is stored: out of service."""
         try:
             return action(*arguments)
@@ -274,7 +285,7 @@ class Device:
             raise Refused(SERVICE)
 
     def _save_request_limit(self, limit: int) -> None:
-        self.perform([effects.Save(**{_REQUEST_LIMIT: limit.to_bytes(4, "big")})])
+        self.perform([effects.Save({_REQUEST_LIMIT: limit.to_bytes(4, "big")})])
 
     def _find_receipt(self, transfer_hash: bytes) -> Receipt | None:
         for stored in self.records(self._journal.first_seq):

@@ -30,7 +30,7 @@ _POWER_ON = "3"
 
 
 class Pin:
-    """The PIN of one device. Its methods raise `Refused(SERVICE)` when a write fails."""
+    """The PIN of one device. What touches its secret is called by `Device.guarded`."""
 
     def __init__(self, device):
         self._device = device
@@ -49,14 +49,14 @@ class Pin:
             return None
         stretched = stretch(digits, state.salt)
         state.begun += 1
-        device.perform([effects.Save(pin=state.encode())])
+        device.perform([effects.Save({_PIN: state.encode()})])
         right = state.is_proof(device.port.device_secret(False), stretched)
         if right:
             state.wrong = state.begun = 0
         else:
             state.wrong += 1
             state.begun -= 1
-        device.perform([effects.Save(pin=state.encode())])
+        device.perform([effects.Save({_PIN: state.encode()})])
         return stretched if right else None
 
     def change(self, present: bytes, digits: str, at_power_on: bool) -> None:
@@ -76,7 +76,7 @@ class Pin:
             sealed = seal(secret, under, port.random_bytes(SALT_BYTES), public, seed)
         finally:
             wipe(seed)
-        device.perform([effects.Save(pin=stored, vault=sealed)])
+        device.perform([effects.Save({_PIN: stored, _VAULT: sealed})])
 
     def unblock(self, argument: int) -> dict:
         """The settings with which an operator's order takes effect. Raises `Refused`."""
@@ -134,7 +134,7 @@ class PinPad:
             return None
         self._note = ""
         if key == "#":
-            if self._enter():
+            if self._device.guarded(self._enter):
                 return True
         elif key == "*":
             self._digits = self._digits[:-1]

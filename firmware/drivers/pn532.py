@@ -18,12 +18,12 @@ _COMMAND_TIMEOUT_MS = const(500)  # for commands that do not use the radio
 _SETTLE_MS = const(2)  # six bytes of ACK at 115200 baud, and the chip's switch of rate
 _GAP_MS = const(1)  # between the ACK that aborts and the next command, or the chip misses that
 _FIRST_BAUDRATE = const(115200)  # after power-on (6.2.3)
+_BAUDRATE = const(921600)  # its code is 7 (7.2.7)
 
 _ACK = b"\x00\x00\xff\x00\xff\x00"
 _NACK = b"\x00\x00\xff\xff\x00\x00"
 # Two 55 give the rising edges that wake the chip; the zeros are the time it needs, and no frame (6.3.2.2).
 _WAKE_UP = b"\x55\x55" + bytes(14)
-_BAUDRATES = (9600, 19200, 38400, 57600, 115200, 230400, 460800, 921600)
 
 _NONE = const(-1)  # no command
 
@@ -187,24 +187,23 @@ class Pn532:
 
     # --- commands without radio
 
-    def open(self, baudrate: int = 921600) -> bytes:
+    def open(self) -> bytes:
         """Find the chip, raise the line's rate, configure it; returns GetFirmwareVersion's IC, Ver, Rev, Support.
 
         The chip keeps its rate over a reset of ours, so the raised one is tried too.
         """
-        code = _BAUDRATES.index(baudrate)
         try:
             version = self._find(_FIRST_BAUDRATE)
         except ChipError:
-            version = self._find(baudrate)
+            version = self._find(_BAUDRATE)
         if version[:1] != b"\x32":
             raise ChipError("not a PN532")
-        self.command(SET_SERIAL_BAUD_RATE, bytes((code,)))
+        self.command(SET_SERIAL_BAUD_RATE, b"\x07")
         # The chip switches when it has this ACK, still at the old rate (7.2.7).
         self._uart.write(_ACK)
         self._port.sleep_ms(_SETTLE_MS)
-        self._uart.set_baudrate(baudrate)
-        self.set_parameters(0)
+        self._uart.set_baudrate(_BAUDRATE)
+        self.command(SET_PARAMETERS, b"\x00")  # nothing automatic: neither RATS nor ISO 14443-4 (7.2.9)
         self._wait_code = 0
         return version
 
@@ -214,13 +213,6 @@ class Pn532:
         self.abort()
         self.command(SAM_CONFIGURATION, b"\x01\x00\x00")  # normal mode, no SAM; also ends the low-power start state
         return self.command(GET_FIRMWARE_VERSION)
-
-    def set_parameters(self, flags: int) -> None:
-        """Automatic functions (7.2.9): bit 4 automatic RATS, bit 5 ISO 14443-4 card done by the chip."""
-        self.command(SET_PARAMETERS, bytes((flags,)))
-
-    def write_register(self, address: int, value: int) -> None:
-        self.command(WRITE_REGISTER, bytes((address >> 8, address & 0xFF, value)))
 
     def rf_configuration(self, item: int, data: bytes) -> None:
         """One configuration item of the radio (7.3.1)."""
@@ -256,7 +248,7 @@ class Pn532:
 
         The answer to `receive`: mode, the reader's first frame (which must be answered within 5 ms if it is a RATS).
         """
-        self.write_register(0x6301, 0x3F)  # CIU_Mode: mode detector off, so Type A only
+        self.command(WRITE_REGISTER, b"\x63\x01\x3f")  # CIU_Mode: mode detector off, so Type A only
         # Passive only; SENS_RES 0004, UID, SEL_RES 20 (ISO 14443-4); no FeliCa, no NFC-DEP parameters
         self.send(TG_INIT_AS_TARGET, b"\x01\x04\x00" + uid + b"\x20" + bytes(30))
 

@@ -6,11 +6,12 @@
 import os
 import select
 import sys
+from hashlib import sha256
 from time import sleep_ms, ticks_diff, ticks_ms, ticks_us  # noqa: F401  (this module's own names, like on every port)
 
 import machine
 import micropython
-import network
+import vfs
 from esp32 import NVS, Partition
 from micropython import const
 
@@ -22,6 +23,9 @@ _PAGE_BYTES = const(256)
 _ERASE_SECTOR = const(6)  # MP_BLOCKDEV_IOCTL_BLOCK_ERASE
 _CTRL_C = const(3)
 _SECRET_BYTES = const(32)
+_DRAWS = const(256)
+_SETTINGS = "/settings"
+_CLOSED = "import micropython\nmicropython.kbd_intr(-1)\nclosed = True\n"
 _NVS_NOT_FOUND = const(-4354)  # ESP_ERR_NVS_NOT_FOUND, 0x1102, as MicroPython's OSError names it
 
 
@@ -177,8 +181,19 @@ def open_flash(spec: dict) -> Flash:
 
 
 def data_path(name: str) -> str:
-    """Where the small file `name` lives."""
-    return "/" + name
+    """Where the small file `name` lives: in a partition of its own, so that new code never touches it.
+
+    It comes with the first image and is never made here, since one that cannot be read may hold a key. Raises
+    FlashError.
+    """
+    try:
+        os.stat(_SETTINGS)
+    except OSError:
+        try:
+            vfs.mount(vfs.VfsLfs2(Partition.find(Partition.TYPE_DATA, label=_SETTINGS[1:])[0]), _SETTINGS)
+        except (OSError, IndexError):
+            raise FlashError("no readable partition 'settings': flash the board's own image, or service needed")
+    return _SETTINGS + "/" + name
 
 
 def random_bytes(count: int) -> bytes:
@@ -187,17 +202,18 @@ def random_bytes(count: int) -> bytes:
 
 
 def key_bytes(count: int) -> bytes:
-    """`count` bytes fit to be a key, in about half a second.
+    """`count` bytes fit to be a key, at most 32, in about half a second.
 
-    The radio is on meanwhile: only then is the chip's generator truly random (ESP-IDF, "Random Number Generation").
+    With the radio off, the chip's generator holds the noise that the boot loader gave it, and goes on with that of one
+    oscillator, for which alone its maker does not vouch (ESP-IDF, "Random Number Generation"). So much more is drawn
+    than is needed, over a time in which that oscillator drifts, and all of it is hashed.
     """
-    radio = network.WLAN(network.STA_IF)
-    was_active = radio.active()
-    radio.active(True)
-    try:
-        return os.urandom(count)
-    finally:
-        radio.active(was_active)
+    pool = sha256()
+    for _ in range(_DRAWS):
+        pool.update(os.urandom(_SECRET_BYTES))
+        pool.update((ticks_us() & 0xFFFF).to_bytes(2, "big"))
+        sleep_ms(1)
+    return pool.digest()[:count]
 
 
 def device_secret(may_make: bool) -> bytes:
@@ -217,6 +233,16 @@ def device_secret(may_make: bool) -> bytes:
             storage.commit()
             return made
     raise FlashError("the device's secret is lost: service needed")
+
+
+def close_prompt() -> None:
+    """From the first statement after each start on, Ctrl-C is data, and no error ends at the prompt (main.py)."""
+    with open("/boot.py") as file:
+        if file.read() == _CLOSED:
+            return
+    with open("/closed.py", "w") as file:
+        file.write(_CLOSED)
+    os.rename("/closed.py", "/boot.py")
 
 
 def set_clock(hz: int) -> None:

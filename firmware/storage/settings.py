@@ -8,8 +8,9 @@ file never brings an older value back (a request number given out twice would co
     entry   name length u8 | name | value length u16 | value
 
 Big-endian. A list of revocations fills a file alone: a name that begins with "revoked " has a pair of files of its own,
-which is read when it is asked for and not kept in memory. Files can be read by whoever holds the flash chip: this is a
-store, not a vault (`vault`).
+which is read when it is asked for and not kept in memory. With both copies damaged it is forgotten if whoever asks says
+that it may be: what others have signed can be learnt again. Files can be read by whoever holds the flash chip: this is
+a store, not a vault (`vault`).
 """
 
 import os
@@ -76,15 +77,19 @@ def _write(path: str, data: bytes) -> None:
 class _Pair:
     """The two files under `prefix`. Opening mends a copy that a power cut left behind.
 
-    No file at all is empty, and so is a single damaged file without its twin: the very first change was cut.
+    No file at all is empty, and so is a single damaged file without its twin: the very first change was cut. With
+    `may_forget` two damaged files are removed.
     """
 
-    def __init__(self, prefix: str) -> None:
+    def __init__(self, prefix: str, may_forget: bool = False) -> None:
         self._paths = (prefix + ".a", prefix + ".b")
         contents = [_read(path) for path in self._paths]
         copies = [_decode(data) if data is not None else None for data in contents]
         if not copies[0] and not copies[1] and None not in contents:
-            raise SettingsCorrupt("both copies of the settings are damaged: service needed")
+            if not may_forget:
+                raise SettingsCorrupt("both copies of the settings are damaged: service needed")
+            for path in self._paths:
+                os.remove(path)
         self._generation = 0
         self._is_written = True
         self.values: dict[str, bytes] = {}
@@ -124,20 +129,16 @@ class _Pair:
 class Settings:
     """The values under `path_prefix` (a path without the endings).
 
-    Opening and reading raise SettingsCorrupt if both copies are there and damaged.
+    Opening and reading raise SettingsCorrupt if both copies are there and damaged, unless a list `may_forget`.
     """
 
     def __init__(self, path_prefix: str) -> None:
         self._prefix = path_prefix
         self._main = _Pair(path_prefix)
 
-    def get(self, name: str) -> bytes | None:
+    def get(self, name: str, may_forget: bool = False) -> bytes | None:
         """The value, None if it has never been set."""
-        return self._pair(name).values.get(name)
-
-    def put(self, **values: bytes | None) -> None:
-        """`update` with the names as keywords."""
-        self.update(values)
+        return self._pair(name, may_forget).values.get(name)
 
     def update(self, changes: dict[str, bytes | None]) -> None:
         """Sets all of `changes` (None removes) in one atomic step, durable on return.
@@ -148,12 +149,12 @@ class Settings:
         if len({self._prefix_of(name) for name in changes}) > 1:
             raise ValueError("these settings do not change in one step")
         for name in changes:
-            self._pair(name).update(changes)
+            self._pair(name, True).update(changes)  # of a list nothing old is needed
             return
 
     def _prefix_of(self, name: str) -> str:
         return self._prefix + (name[len(_ALONE) - 1 :].replace(" ", "-") if name.startswith(_ALONE) else "")
 
-    def _pair(self, name: str) -> _Pair:
+    def _pair(self, name: str, may_forget: bool) -> _Pair:
         prefix = self._prefix_of(name)
-        return self._main if prefix == self._prefix else _Pair(prefix)
+        return self._main if prefix == self._prefix else _Pair(prefix, may_forget)

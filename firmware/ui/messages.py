@@ -31,7 +31,7 @@ _LINES = {
     errors.LOT: ("Rules on money", "not supported"),
     errors.RETIRED: ("Device retired", "see your bank"),
     errors.REVOCATIONS_MISSING: ("Sync again", ""),
-    errors.LOCKED: ("Device is locked", "Enter its PIN"),
+    errors.LOCKED: ("Device locked", "enter its PIN"),
 }
 REMOVED = ("Card removed", "tap again")
 

@@ -37,7 +37,7 @@ class Screens:
             purse = device.party.purse
             line = "last " + self.money(purse.last_amount) if self.fresh and purse.last_amount else ""
             if purse.in_doubt:
-                line = "in doubt " + self.money(purse.in_doubt_sum)
+                line = "doubt " + self.money(purse.in_doubt_sum)
             self._screen.show_amount(self._title, self.money(purse.balance), [line, hint])
 
     def entry(self, what: str, amount: int) -> None:
@@ -112,6 +112,6 @@ def show_pin_menu(screen, at_power_on: bool | None) -> None:
     if at_power_on is None:
         lines = ["PIN: none", "1 set"]
     else:
-        asked = ["PIN: + power-on", "3 not at power-on"] if at_power_on else ["PIN: payments", "3 ask at power-on"]
+        asked = ["PIN: + power-on", "3 not power-on"] if at_power_on else ["PIN: payments", "3 also power-on"]
         lines = [asked[0], "1 change", "2 remove", asked[1]]
     screen.show(lines + ["* = back"])

@@ -99,7 +99,7 @@ class Worker:
         for misuse in (None, 5, "pay", [seed]):
             try:
                 key.sign(misuse)
-            except Exception as error:  # noqa: BLE001
+            except Exception as error:  # noqa: BLE001  (whichever a backend raises: it must not show the secret)
                 said += repr(error)
         try:
             self._ed25519.SigningKey(bytes(seed) * 2)

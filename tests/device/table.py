@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from host_tools import carrier
+from host_tools.benchmarks.memory_link import Memory
 from host_tools.devices.client import DeviceClient
 from host_tools.devices.serial_link import SerialLink
 from host_tools.simulator.air import Tap
@@ -30,21 +31,6 @@ TERMINAL_KIND = TERMINAL << 4
 MCC = 5812
 ANY_KEY = "0"  # on no menu: takes the last outcome off the screen
 _END_S = 30  # no tap may take longer: "never a hang"
-
-
-class Memory:
-    """A link to a device that lives in this process."""
-
-    def __init__(self, device: Device) -> None:
-        self._device = device
-
-    def transceive(self, apdu: bytes) -> bytes:
-        answer = self._device.card.process(apdu)
-        self._device.card.after()
-        return answer
-
-    def close(self) -> None:
-        pass
 
 
 class Table:

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from host_tools.crypto import sha256
 from host_tools.simulator.device import SimulatedDevice
 from protocol import apdu, errors
 from protocol.errors import RefusedByPeer
+from protocol.objects import Revocations
 from tests import micropython
 from tests.device.table import Table, words
 
@@ -62,6 +64,10 @@ def lose_the_secret(state: Path) -> None:
     (state / SECRET).unlink()
 
 
+def shorten_the_secret(state: Path) -> None:
+    (state / SECRET).write_bytes((state / SECRET).read_bytes()[:31])
+
+
 def swap_the_secret(state: Path) -> None:
     """Its file system on another chip."""
     (state / SECRET).write_bytes(bytes(range(32)))
@@ -81,6 +87,7 @@ def contents(state: Path) -> dict[str, bytes]:
         damage_both_settings,
         lose_the_settings,
         lose_the_secret,
+        shorten_the_secret,
         swap_the_secret,
     ],
 )
@@ -117,6 +124,67 @@ def test_a_damaged_device_asks_for_service(table: Table, damage: Callable[[Path]
     wallet.start()
     wallet.panel.wait_for("WALLET\n10.00")
     table.tap(terminal, wallet, "RECEIVED\n1.00", "PAID\n1.00")
+
+
+def test_a_secret_of_another_length_is_not_replaced(tmp_path: Path) -> None:
+    """Not even by a device that has no key yet: what is damaged is not absent."""
+    (tmp_path / SECRET).write_bytes(bytes(31))
+    script = """
+from ports import unix as port
+from ports.errors import FlashError
+for may_make in (True, False):
+    try:
+        port.device_secret(may_make)
+    except FlashError as error:
+        print(error)
+"""
+    refusals = micropython.run(script, environment={"JIAOZI_STATE": str(tmp_path)}).splitlines()
+    assert refusals == ["the device's secret is lost: service needed"] * 2
+    assert (tmp_path / SECRET).read_bytes() == bytes(31)
+
+
+def test_a_list_of_another_operator_that_is_damaged_is_learnt_again(tmp_path: Path) -> None:
+    """It is what that operator has signed for everybody. Without it the device pays and is paid as before."""
+    with Table(tmp_path, operators=(1, 2)) as table:
+        terminal, wallet = table.terminal("terminal"), table.wallet("wallet", FUNDS, operator=2)
+        thief = sha256(b"thief")[:16]
+        signer = table.bank.operators[2]
+        listed = Revocations.of([(thief, 2)], issuer=2, epoch=3, predecessor=0, predecessor_hash=bytes(32))
+        newer = listed.sign(signer.sign).encode()
+        table.hands.ask(terminal, "100#")
+        table.tap(terminal, wallet, "RECEIVED\n1.00", "PAID\n1.00")  # and so it knows operator 2
+        with table.on_cable(terminal) as client:
+            client.put(newer)
+        files = [terminal.state / f"settings-2.{end}" for end in "ab"]
+        whole = [path.read_bytes() for path in files]
+        assert terminal.stop() == ""
+        for path in files:
+            flip(path, 20)
+        terminal.start()
+        terminal.panel.wait_for("TERMINAL\n1.00")
+        assert not any(path.exists() for path in files)
+        table.hands.ask(terminal, "100#")
+        table.tap(terminal, wallet, "RECEIVED\n1.00", "PAID\n1.00")
+        with table.on_cable(terminal) as client:
+            client.put(newer)
+        assert all(newer in path.read_bytes() for path in files) and len(whole[0]) == len(files[0].read_bytes())
+
+
+@pytest.mark.parametrize("issuer", [0, 1])
+def test_the_root_s_and_its_own_operator_s_list_are_not_forgotten(table: Table, issuer: int) -> None:
+    wallet = table.wallet("wallet", FUNDS)
+    signer = table.bank._root if issuer == 0 else table.bank.operators[1]
+    listed = Revocations.of([], issuer=issuer, epoch=3, predecessor=0, predecessor_hash=bytes(32))
+    with table.on_cable(wallet) as client:
+        client.put(listed.sign(signer.sign).encode())
+    assert wallet.stop() == ""
+    files = [wallet.state / f"settings-{issuer}.{end}" for end in "ab"]
+    for path in files:
+        flip(path, 20)
+    damaged = [path.read_bytes() for path in files]
+    wallet.start()
+    wallet.panel.wait_for("SERVICE")
+    assert [path.read_bytes() for path in files] == damaged
 
 
 @pytest.mark.parametrize("which", SETTINGS)

@@ -3,7 +3,7 @@ loss, given back by the operator. Nobody ever sees a digit of it.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,10 +11,11 @@ from nacl.signing import SigningKey
 
 from host_tools.simulator.device import SimulatedDevice
 from protocol import apdu
-from protocol.errors import CONFIRM, LOCKED, MISMATCH, NOT_FOUND, RefusedByPeer
+from protocol.errors import CONFIRM, LOCKED, MISMATCH, NOT_FOUND, SERVICE, RefusedByPeer
 from protocol.objects import RETIRE, TAKE_PIN_AWAY, UNBLOCK_PIN, Order
 from tests import micropython
 from tests.device.table import ANY_KEY, Table, words
+from tests.device.test_true_screens import request_command
 
 FUNDS = 1_000_00
 PIN, WRONG, OTHER = "1234", "4321", "86420000"
@@ -148,6 +149,29 @@ def test_small_payments_typed_here_ask_for_it_once_they_reach_the_sum(table: Tab
     owner.type("A20000#", "PAY 200.00")
 
 
+def test_a_host_cannot_spend_until_a_typed_payment_needs_the_pin(table: Table, owner: Owner) -> None:
+    """What nobody was asked for is not paid once it must be confirmed: it is typed again, and then asked for."""
+    other = table.wallet("other")
+    owner.set_pin()
+    owner.type("A20000#", "hold the other")
+    with table.on_cable(owner.device) as client:
+        client._send(request_command(table, 400_00))
+    table.tap(owner.device, other, f"NOT PAID\n{words(CONFIRM)}")
+    assert (table.info(owner.device).balance, table.info(other).balance) == (FUNDS - 400_00, 0)
+    owner.type(ANY_KEY, "WALLET\n600.00")
+    owner.type("A20000#", "PAY 200.00")
+    owner.type(PIN + "#", "hold the other")
+    table.tap(owner.device, other, "PAID\n200.00", "RECEIVED\n200.00")
+
+
+def test_without_a_pin_the_key_press_is_the_confirmation_of_whatever_is_typed(table: Table, owner: Owner) -> None:
+    other = table.wallet("other")
+    owner.type("A20000#", "hold the other")
+    with table.on_cable(owner.device) as client:
+        client._send(request_command(table, 400_00))
+    table.tap(owner.device, other, "PAID\n200.00", "RECEIVED\n200.00")
+
+
 def test_blocked_after_five_wrong_ones_until_the_operator_says_otherwise(table: Table, owner: Owner) -> None:
     owner.set_pin()
     owner.choose("1", WRONG, "wrong PIN\n4 tries left")
@@ -230,6 +254,44 @@ def test_power_that_goes_while_a_pin_is_checked_costs_no_try(owner: Owner) -> No
         owner.type(WRONG + "#", f"wrong PIN\n{expected} tr")
     owner.type(PIN + "#", "WALLET\n1000.00")
     owner.restart("LOCKED\n\n\n\n5 tries left")
+
+
+def lose(secret: Path) -> None:
+    secret.unlink()
+
+
+def shorten(secret: Path) -> None:
+    secret.write_bytes(secret.read_bytes()[:31])
+
+
+def break_the_drive(secret: Path) -> None:
+    """Reading it fails as a chip's NVS may: with an OSError."""
+    secret.unlink()
+    secret.mkdir()
+
+
+@pytest.mark.parametrize("damage", [lose, shorten, break_the_drive])
+def test_without_its_secret_a_device_is_out_of_service_and_says_nothing(
+    table: Table, owner: Owner, damage: Callable[[Path], None]
+) -> None:
+    """While it runs: the PIN can be neither checked nor changed, and nothing is printed (`owner` looks at its end)."""
+    damage(owner.device.state / "secret")
+    owner.type("D", NO_PIN)
+    owner.type("1", "NEW PIN\n")
+    owner.type(PIN + "#", "NEW PIN AGAIN\n")
+    owner.type(PIN + "#", "SERVICE\nMoney is safe.")
+    assert owner.flags & apdu.OUT_OF_SERVICE
+    with table.on_cable(owner.device) as client, pytest.raises(RefusedByPeer) as refusal:
+        client.statement(bytes(16))
+    assert refusal.value.cause == SERVICE
+
+
+@pytest.mark.parametrize("damage", [lose, shorten, break_the_drive])
+def test_nor_can_a_pin_be_checked_without_it(owner: Owner, damage: Callable[[Path], None]) -> None:
+    owner.set_pin()
+    damage(owner.device.state / "secret")
+    owner.choose("1", PIN, "SERVICE\nMoney is safe.")
+    assert owner.flags & apdu.OUT_OF_SERVICE
 
 
 def test_a_pin_that_was_removed_is_asked_no_more(table: Table, owner: Owner) -> None:

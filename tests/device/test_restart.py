@@ -171,7 +171,7 @@ def test_a_wallet_without_power_pays_the_same_request_once(table: Table) -> None
     sent = _transfer_in(table.world.last_tap.frames)
     assert scene.card.stop() == ""
     scene.card.start()
-    scene.card.panel.wait_for("WALLET\n97.00\nin doubt 3.00")
+    scene.card.panel.wait_for("WALLET\n97.00\ndoubt 3.00")
     table.tap(scene.reader, scene.card, "RECEIVED\n3.00", "PAID\n3.00")
     assert _transfer_in(table.world.last_tap.frames) == sent
     info = table.info(scene.card)

@@ -294,7 +294,7 @@ class Pair:
                 device.panel.press("*")
             device.panel.press(ANY_KEY)  # away with what it showed of the tap
             device.panel.wait_for(f"\n{shown(info.balance)}\n")
-            assert "in doubt" not in device.panel.text
+            assert "doubt" not in device.panel.text
 
     # --- what comes before
 

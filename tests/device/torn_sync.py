@@ -220,7 +220,7 @@ class TornSync:
         assert (info.balance, info.in_doubt, epoch) == (FUNDS - PAID + LOADED, 0, self._epoch)
         self.wallet.panel.press(ANY_KEY)
         self.wallet.panel.wait_for(f"\n{shown(info.balance)}\n")
-        assert "in doubt" not in self.wallet.panel.text
+        assert "doubt" not in self.wallet.panel.text
         report = table.sync(self.wallet)
         assert report.certified and not report.dead_letters and not report.refused, report
         ledger.check()

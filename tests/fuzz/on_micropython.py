@@ -30,7 +30,7 @@ with open(sys.argv[2]) as file:
     for line in file:
         try:
             target(unhexlify(line.strip()))
-        except Exception as error:
+        except Exception as error:  # whatever a target raises is what we look for
             print("broken %d %s: %s" % (at, type(error).__name__, error))
             sys.print_exception(error)
             break

@@ -21,34 +21,34 @@ from protocol.tap import NOT_PAID, PAID, Payment, PaymentTap, SaleTap
 from tests.unit.world import REFERENCE, World, sha256, signer, verify
 
 REASONS = ("empty", "type", "version", "length", "trailing", "value")
-SIGNED = {
-    kind.TYPE: kind
-    for kind in (
-        objects.OperatorCertificate,
-        objects.Certificate,
-        objects.Acknowledgement,
-        objects.Request,
-        objects.Transfer,
-        objects.Receipt,
-        objects.Void,
-        objects.Resolution,
-        objects.Load,
-        objects.Revocations,
-        objects.Statement,
-        objects.Order,
-    )
-}
-PLAIN = {
-    kind.TYPE: kind
-    for kind in (
-        records.Loading,
-        records.Closing,
-        records.Installation,
-        records.SnapshotHead,
-        info.DeviceInfo,
-        info.Counters,
-    )
-}
+
+
+def _by_type(*kinds) -> dict:
+    return {kind.TYPE: kind for kind in kinds}
+
+
+SIGNED = _by_type(
+    objects.OperatorCertificate,
+    objects.Certificate,
+    objects.Acknowledgement,
+    objects.Request,
+    objects.Transfer,
+    objects.Receipt,
+    objects.Void,
+    objects.Resolution,
+    objects.Load,
+    objects.Revocations,
+    objects.Statement,
+    objects.Order,
+)
+PLAIN = _by_type(
+    records.Loading,
+    records.Closing,
+    records.Installation,
+    records.SnapshotHead,
+    info.DeviceInfo,
+    info.Counters,
+)
 
 
 def pieces(data: bytes) -> list[bytes]:

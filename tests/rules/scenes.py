@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from protocol.errors import Refused
-from protocol.objects import Request, Transfer
+from protocol.objects import Request, Transfer, Void
 from tests.ledger.world import Town
 from tests.unit.world import Device, Link, LinkLost, World, meet, sale, sale_tap
 
@@ -41,6 +41,20 @@ def receive(payee: Device, transfer: Transfer, payer: Device) -> int:
         return payee.perform(payee.payee.receive(transfer, payer.certificate))[0]
     except Refused:
         return 0
+
+
+def refused(function: Callable, *arguments: object) -> bool:
+    """Whether a device refuses it."""
+    try:
+        function(*arguments)
+    except Refused:
+        return True
+    return False
+
+
+def give_void(payee: Device, payer: Device, transfer_hash: bytes) -> None:
+    """A Void that the payee signs, whatever it has credited, and the payer takes."""
+    payer.perform(payer.payer.close(Void(transfer=transfer_hash).sign(payee.party.sign)))
 
 
 def town_with_shop(new_town: NewTown) -> tuple[Town, Device, Device]:

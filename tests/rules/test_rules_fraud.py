@@ -10,10 +10,10 @@ from host_tools.ledger import chain, evidence, settlement, transfers
 from host_tools.ledger.schema import accounts, devices
 from protocol import apdu, fraud, records
 from protocol.fraud import Commitment, FraudProof
-from protocol.objects import Transfer, Void
+from protocol.objects import Transfer
 from tests.ledger.world import LOST_CONFIRM, Town, clone, pay_person, sale
 from tests.rules.rule import check_needed, without
-from tests.rules.scenes import NewTown, torn_sale, town_with_shop
+from tests.rules.scenes import NewTown, give_void, torn_sale, town_with_shop
 from tests.unit.world import Device, sha256
 
 RULES = {
@@ -57,8 +57,7 @@ def test_a_receipt_and_a_void_are_proven(new_town: NewTown) -> None:
     def scenario() -> None:
         town, terminal, wallet = town_with_shop(new_town)
         torn_sale(terminal, wallet, 300, LOST_CONFIRM)
-        debit = wallet.purse.in_doubt[0]
-        wallet.perform(wallet.payer.close(Void(transfer=debit.hash).sign(terminal.party.sign)))
+        give_void(terminal, wallet, wallet.purse.in_doubt[0].hash)
         town.sync(wallet)
         town.sync(terminal)
         assert found_guilty(town, terminal), "a payee that voids and claims goes on"
@@ -195,7 +194,7 @@ def test_each_record_is_judged_by_the_certificate_it_names(new_town: NewTown) ->
         sale(terminal, wallet, 300)
         town.install(wallet, town.settle(wallet, *town.statement(wallet)[:1], []))
         upload = town.statement(terminal)
-        with without(settlement._Sync._close, ("if isinstance(record.evidence, Receipt):", "if False:")):
+        with without(settlement._Sync._hear, ("if isinstance(evidence, Receipt):", "if False:")):
             town.sync(wallet)
         town.settle(terminal, *upload)
         assert town.purse(terminal) == 300, "an honest payee is not paid"

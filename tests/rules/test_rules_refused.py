@@ -3,18 +3,15 @@
 `RULES` holds the sentence of docs/protocol.md that each test is about.
 """
 
-import contextlib
-
 from host_tools.ledger import Settlement, transfers
 from protocol import apdu, limits
-from protocol.errors import Refused
 from protocol.management import Management
-from protocol.objects import DAY_S, Request, Revocations, Transfer, Void
+from protocol.objects import DAY_S, Request, Revocations, Transfer
 from protocol.party import Party
 from protocol.payee import Payee
 from tests.ledger.world import LOST_CONFIRM, sale
 from tests.rules.rule import check_needed, without
-from tests.rules.scenes import NewTown, torn_sale, town_with_shop
+from tests.rules.scenes import NewTown, give_void, refused, torn_sale, town_with_shop
 from tests.unit.world import TODAY, Device
 
 RULES = {
@@ -70,8 +67,7 @@ def test_days_without_a_sync_are_counted_from_the_payee_s_certificate(new_town: 
         slow = town.now - 70 * DAY_S
         for device in (terminal, wallet):
             device.party.clock = lambda: slow
-        with contextlib.suppress(Refused):
-            sale(terminal, wallet, 300)
+        refused(sale, terminal, wallet, 300)
         town.sync(terminal)
         assert town.purse(terminal) == terminal.purse.balance, "the device accepted what the ledger refuses"
 
@@ -85,8 +81,7 @@ def test_a_void_beats_a_claim(new_town: NewTown) -> None:
     def scenario() -> None:
         town, terminal, wallet = town_with_shop(new_town)
         torn_sale(terminal, wallet, 300, LOST_CONFIRM)
-        debit = wallet.purse.in_doubt[0]
-        wallet.perform(wallet.payer.close(Void(transfer=debit.hash).sign(terminal.party.sign)))
+        give_void(terminal, wallet, wallet.purse.in_doubt[0].hash)
         town.sync(terminal)
         town.sync(wallet)
         assert town.purse(wallet) == wallet.purse.balance == 900, "the payer pays for a Void"
@@ -103,8 +98,7 @@ def put(device: Device, answer: Settlement, leave_out: int) -> None:
     for data in single:
         if data[0] != leave_out:
             device.send(apdu.PUT, data)
-    with contextlib.suppress(Refused):
-        device.send(apdu.INSTALL, b"".join(pair))
+    refused(device.send, apdu.INSTALL, b"".join(pair))
 
 
 def test_the_revocations_come_before_a_certificate_that_names_them(new_town: NewTown) -> None:

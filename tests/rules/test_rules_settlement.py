@@ -9,12 +9,11 @@ from host_tools.ledger import deadlines, loads, registry, settlement, transfers
 from host_tools.ledger.errors import AlreadyRegistered
 from host_tools.ledger.schema import devices
 from protocol import apdu, limits
-from protocol.errors import Refused
 from protocol.management import Management
 from protocol.objects import DAY_S, Load
 from tests.ledger.world import LOST_CONFIRM, LOST_TRANSFER, Town, clone, sale
 from tests.rules.rule import check_needed, without
-from tests.rules.scenes import NewTown, torn_sale, town_with_shop
+from tests.rules.scenes import NewTown, refused, torn_sale, town_with_shop
 from tests.unit.world import KINDS, Device, signer
 
 RULES = {
@@ -93,7 +92,7 @@ def test_the_payer_s_upload_with_the_receipt_is_enough(new_town: NewTown) -> Non
         town.sync(wallet)
         assert town.purse(terminal) == 300, "the takings of a destroyed terminal are lost"
 
-    taken_out = without(settlement._Sync._close, ("if isinstance(record.evidence, Receipt):", "if False:"))
+    taken_out = without(settlement._Sync._hear, ("if isinstance(evidence, Receipt):", "if False:"))
     check_needed(scenario, taken_out, outcome="the takings of a destroyed terminal are lost")
 
 
@@ -155,10 +154,7 @@ def test_loads_are_accepted_in_growing_number(new_town: NewTown) -> None:
     def scenario() -> None:
         town, _, wallet = town_with_shop(new_town)
         first = skipped_load(town, wallet)
-        try:
-            wallet.send(apdu.PUT, first.encode())
-        except Refused:
-            pass
+        refused(wallet.send, apdu.PUT, first.encode())
         assert wallet.purse.balance == 950, "loaded what went back to the account"
 
     taken_out = without(Management._put_load, ("if load.number <= purse.load_floor:", "if False:"))

@@ -3,8 +3,6 @@
 `RULES` holds the sentence of docs/protocol.md that each test is about.
 """
 
-from collections.abc import Callable
-
 import pytest
 
 from protocol import apdu, limits
@@ -27,7 +25,7 @@ from protocol.payer import Payer
 from protocol.tap import SaleTap, Tap
 from tests.ledger.world import LOST_TRANSFER
 from tests.rules.rule import check_needed, without
-from tests.rules.scenes import commit, receive, shop, tap
+from tests.rules.scenes import commit, give_void, receive, refused, shop, tap
 from tests.rules.signatures import sign_otherwise
 from tests.unit.world import KINDS, REFERENCE, Device, Operator, World, sha256
 
@@ -64,14 +62,6 @@ RULES = {
     "test_a_load_counts_the_open_request": "a Load counts the open Request too",
     "test_a_device_is_pinned_to_one_operator_s_certificates": "A device is pinned to one operator at personalisation.",
 }
-
-
-def refused(function: Callable, *arguments: object) -> bool:
-    try:
-        function(*arguments)
-    except Refused:
-        return True
-    return False
 
 
 # --- parties
@@ -230,10 +220,7 @@ def test_headroom_is_reserved_before_a_request() -> None:
     def scenario() -> None:
         world = World()
         rich, wallet = world.device("rich", balance=900, balance_limit=1_000), world.device("wallet", balance=500)
-        try:
-            commit_person(rich, wallet, 200)
-        except Refused:
-            pass
+        refused(commit_person, rich, wallet, 200)
         assert rich.total() <= 1_000, "over its limit"
 
     taken_out = without(Payee.open, ("limits.check_headroom(party.purse, own, amount)", "pass"))
@@ -256,7 +243,7 @@ def test_in_doubt_amounts_count_towards_the_cap() -> None:
         terminal.payee.close()
         refused(wallet.send, apdu.PUT, world.operator.load(wallet.id, 2, 350).encode())
         assert receive(terminal, transfer, wallet) == Void.TYPE
-        wallet.perform(wallet.payer.close(Void(transfer=sha256(transfer.body())).sign(terminal.party.sign)))
+        give_void(terminal, wallet, sha256(transfer.body()))
         assert wallet.purse.balance <= 1_000, "over its limit"
 
     taken_out = without(limits.check_headroom, (" + purse.in_doubt_sum", ""))
@@ -312,7 +299,7 @@ def test_space_for_the_closing_is_reserved_before_a_debit() -> None:
         except Refused:
             pass
         for debit in list(wallet.purse.in_doubt):
-            wallet.perform(wallet.payer.close(Void(transfer=debit.hash).sign(terminal.party.sign)))
+            give_void(terminal, wallet, debit.hash)
         assert not refused(world.sync, wallet), "no space is left for a sync"
 
     taken_out = without(

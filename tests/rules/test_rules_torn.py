@@ -3,8 +3,6 @@
 `RULES` holds the sentence of docs/protocol.md that each test is about.
 """
 
-from collections.abc import Callable
-
 from protocol import apdu
 from protocol.errors import Refused
 from protocol.management import Management
@@ -22,7 +20,7 @@ from protocol.payer import Payer
 from protocol.purse import Purse
 from tests.ledger.world import LOST_CONFIRM, LOST_TRANSFER
 from tests.rules.rule import check_needed, without
-from tests.rules.scenes import commit, receive, shop, tap
+from tests.rules.scenes import commit, give_void, receive, refused, shop, tap
 from tests.unit.world import REFERENCE, Device, World, sha256
 
 RULES = {
@@ -48,14 +46,6 @@ RULES = {
         "is above the number of each Transfer that a record up to the base credits"
     ),
 }
-
-
-def refused(function: Callable, *arguments: object) -> bool:
-    try:
-        function(*arguments)
-    except Refused:
-        return True
-    return False
 
 
 # --- torn taps
@@ -208,10 +198,7 @@ def test_base_and_floor_take_effect_together() -> None:
         transfer = commit(terminal, wallet, 300)
         assert receive(terminal, transfer, wallet) == Receipt.TYPE
         terminal.journal.fail = "before"
-        try:
-            world.sync(terminal)
-        except Refused:
-            pass
+        refused(world.sync, terminal)
         terminal.restart()
         assert receive(terminal, transfer, wallet) != Void.TYPE, "voided what it has credited"
 
@@ -260,7 +247,7 @@ def test_a_debit_closes_once() -> None:
         transfer = commit(terminal, wallet, 300)
         digest = sha256(transfer.body())
         wallet.send(apdu.PUT, world.operator.resolve(wallet.id, digest, PAID).encode())
-        refused(lambda: wallet.perform(wallet.payer.close(Void(transfer=digest).sign(terminal.party.sign))))
+        refused(give_void, terminal, wallet, digest)
         assert wallet.purse.balance == 700, "money came back after it was paid"
 
     taken_out = (

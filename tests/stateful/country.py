@@ -14,7 +14,7 @@ from protocol import apdu
 from protocol.errors import BALANCE_LIMIT, JOURNAL_FULL, SERVICE, UNKNOWN_TRANSFER, Refused, RefusedByPeer
 from protocol.objects import DAY_S, TERMINAL, WALLET, Load, Receipt, Resolution
 from protocol.records import SEQ_BYTES
-from tests.ledger.world import MCC, Town
+from tests.ledger.world import Town
 from tests.stateful.shadow import Shadow, demand
 from tests.unit.world import KINDS, NOW, Device, Journal, Operator, signer
 
@@ -156,24 +156,6 @@ class Country(Town):
         self._randoms += 1
         return sha256(b"%d" % self._randoms)[:count]
 
-    def settler(self, device: Citizen, kind: int, operator: int, balance: int) -> None:
-        """Register, personalise and load."""
-        name = device.name
-        self._operator_of[name] = operator
-        self.accounts[name] = account = self.ledger.open_account(operator, name)
-        self.ledger.issue(account, 1_000_000, self.now)
-        bank = self.operators[operator]
-        mcc = MCC if kind == POS else 0
-        key = device.generate_key()
-        pair = self.ledger.register_device(bank.key, operator, key, kind, mcc, account, name, self.now)
-        objects = b"".join(signed.encode() for signed in pair)
-        device.send(apdu.PERSONALISE, self.root.public + bank.certificate.encode() + objects)
-        self.devices.append(device)
-        if balance:
-            self.ledger.order_load(bank.key, device.id, balance, self.now)
-            self.sync(device)
-            self.sync(device)
-
     def operator_of(self, device: Device) -> int:
         return self._operator_of[device.name]
 
@@ -233,7 +215,7 @@ class _First:
     def __init__(self):
         country = Country()
         for name, kind, operator, balance in (*PEOPLE, *CHEATS):
-            country.settler(Citizen(name, country), kind, operator, balance)
+            country.admit(Citizen(name, country), kind, operator, balance, 1_000_000)
         self.accounts = country.accounts
         self.operator_of = {device.name: country.operator_of(device) for device in country.devices}
         self.devices = [

@@ -5,7 +5,6 @@ from collections import deque
 from tests.stateful.choices import Choices
 from tests.unit.world import Link, LinkLost
 
-REMEMBERED = 60  # messages of earlier taps that a stranger may send again
 CLEAN = 10  # of 20 links that do nothing
 
 

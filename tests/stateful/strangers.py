@@ -88,7 +88,7 @@ class Strangers(People, Banks):
     def lying_upload(self, choices: Choices) -> str:
         """A cheat signs any Statement and shows any of its records."""
         body = choices.pick(self.bodies)
-        nonce, first = self.country.ledger.begin_sync(body.id, self.country.now)
+        nonce, _ = self.country.ledger.begin_sync(body.id, self.country.now)
         statement = lying_statement(body, nonce, choices).encode()
         records = list(body.journal.stored)
         others = [twin for twin in self.bodies if twin.id == body.id and twin is not body]

@@ -39,6 +39,8 @@ from protocol.objects import (
     Transfer,
     Void,
 )
+from protocol.tap import NOT_PAID, Payment, PaymentTap
+from protocol.tap import PAID as TAP_PAID
 from tests.unit.world import (
     REFERENCE,
     TODAY,
@@ -328,6 +330,25 @@ def test_rule_small_payments_entered_here_count_until_a_person_confirms():
     certificate = wallet.party.certificate
     assert limits.needs_confirmation(wallet.purse, certificate, 400)  # where the wallet asks for its PIN
     pay(wallet, terminal, 400, by_user=True, settle_older=False)
+    assert wallet.purse.unconfirmed == 0
+
+
+def test_rule_a_typed_payment_nobody_was_asked_for_is_none_that_a_person_must_confirm():
+    """Whether the PIN is asked is judged when it is typed; by the commit a host may have spent below the sum."""
+    world, terminal, wallet = shop(no_confirm_sum=1_000)
+    friend = world.device("friend")
+    typed = Payment(400, PERSON, REFERENCE, confirmed=False)
+    assert not limits.needs_confirmation(wallet.purse, wallet.party.certificate, 400)
+    pay(wallet, terminal, 900, settle_older=False)
+    before = wallet.journal.stored[:]
+    tap = PaymentTap(wallet.party, wallet.perform, wallet.payer, typed)
+    assert cause_of(meet, tap, friend) == CONFIRM
+    assert (tap.moved, typed.transfer, wallet.journal.stored) == (NOT_PAID, None, before)
+    small = Payment(100, PERSON, REFERENCE, confirmed=False)
+    assert meet(PaymentTap(wallet.party, wallet.perform, wallet.payer, small), friend).moved == TAP_PAID
+    assert wallet.purse.unconfirmed == 1_000
+    asked = Payment(400, PERSON, REFERENCE)
+    assert meet(PaymentTap(wallet.party, wallet.perform, wallet.payer, asked), friend).moved == TAP_PAID
     assert wallet.purse.unconfirmed == 0
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import pytest
 
+from host_tools.ledger import newcomers
 from protocol import apdu, card, errors, fraud, info, limits, objects, purse, records, spread, states, trust
 from protocol.layout import Layout, SignedLayout
 
@@ -142,7 +143,14 @@ def test_flags():
     named = "01 personalised, 02 a person has opened a Request here, 04 out of service"
     assert named in sections()["Commands"]
     assert "08 retired" in sections()["Commands"] and "10 locked" in sections()["Commands"]
-    assert (apdu.PERSONALISED, apdu.BUSY, apdu.OUT_OF_SERVICE, apdu.RETIRED, apdu.LOCKED) == (1, 2, 4, 8, 0x10)
+    assert (apdu.PERSONALISED, apdu.BUSY, apdu.OUT_OF_SERVICE, apdu.RETIRED, apdu.LOCKED, apdu.CLOSED) == (
+        1,
+        2,
+        4,
+        8,
+        0x10,
+        0x20,
+    )
 
 
 @pytest.mark.parametrize(
@@ -175,7 +183,9 @@ def test_constants():
     written = {row[0]: int(row[1].replace(",", "")) for row in rows(sections()["Limits and deadlines"], "constant")}
     found = {}
     for name in written:
-        module = next(module for module in (limits, objects, trust, spread, fraud, purse) if hasattr(module, name))
+        module = next(
+            module for module in (limits, objects, trust, spread, fraud, purse, newcomers) if hasattr(module, name)
+        )
         found[name] = getattr(module, name)
     assert found == written
     whole = {name for name, value in vars(limits).items() if name.isupper() and isinstance(value, int)}

@@ -25,17 +25,17 @@ def test_values_survive_and_none_removes(tmp_path: Path) -> None:
     new = opened(tmp_path)
     assert new.get("key_seed") is None
     assert not any(path.exists() for path in files(tmp_path))
-    new.put(key_seed=b"\0" * 32, certificate=b"")
+    new.update({"key_seed": b"\0" * 32, "certificate": b""})
     new.update({"request_block": b"\0\0\1\0", "certificate": bytearray(b"signed")})
     again = opened(tmp_path)
     assert (again.get("key_seed"), again.get("certificate")) == (b"\0" * 32, b"signed")
-    again.put(certificate=None, absent=None)
+    again.update({"certificate": None, "absent": None})
     assert opened(tmp_path).get("certificate") is None
     assert opened(tmp_path).get("request_block") == b"\0\0\1\0"
 
 
 def test_layout_of_the_file_is_as_documented(tmp_path: Path) -> None:
-    opened(tmp_path).put(b=b"\x07", a=b"xy")
+    opened(tmp_path).update({"b": b"\x07", "a": b"xy"})
     # Checksum by zlib's CRC-32, the only part not written out in the module's header.
     expected = bytes.fromhex("4a5a5331 00000001 0161 0002 7879 0162 0001 07 ")
     first, second = files(tmp_path)
@@ -54,9 +54,9 @@ def test_power_cut_at_every_byte_of_a_change(tmp_path: Path, is_new: bool) -> No
     before = None
     store = opened(tmp_path)
     if not is_new:
-        store.put(request_block=b"old", key_seed=bytes(32))
+        store.update({"request_block": b"old", "key_seed": bytes(32)})
         before = files(tmp_path)[0].read_bytes()
-    store.put(request_block=b"new!")
+    store.update({"request_block": b"new!"})
     after = files(tmp_path)[0].read_bytes()
 
     old = (None, None) if is_new else (b"old", bytes(32))
@@ -79,16 +79,16 @@ def test_power_cut_at_every_byte_of_a_change(tmp_path: Path, is_new: bool) -> No
                 again = opened(tmp_path)
                 assert (again.get("request_block"), again.get("key_seed")) == values
                 assert path.read_bytes() == whole
-        found.put(request_block=b"next")
+        found.update({"request_block": b"next"})
         assert opened(tmp_path).get("request_block") == b"next"
     assert seen == {old, new}
 
 
 def test_what_changes_nothing_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = opened(tmp_path)
-    store.put(request_block=b"first")
+    store.update({"request_block": b"first"})
     before = [path.read_bytes() for path in files(tmp_path)]
-    store.put(request_block=b"first", key_seed=None)
+    store.update({"request_block": b"first", "key_seed": None})
     assert [path.read_bytes() for path in files(tmp_path)] == before
     # After a write that failed nobody knows what is in the files.
     write = settings_module._write
@@ -100,16 +100,16 @@ def test_what_changes_nothing_is_not_written(tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setattr(settings_module, "_write", fail)
     with pytest.raises(OSError, match="5"):
-        store.put(request_block=b"second")
+        store.update({"request_block": b"second"})
     monkeypatch.undo()
-    store.put(request_block=b"first")
+    store.update({"request_block": b"first"})
     assert opened(tmp_path).get("request_block") == b"first"
 
 
 def test_one_damaged_file_never_brings_back_an_older_value(tmp_path: Path) -> None:
     store = opened(tmp_path)
-    store.put(request_block=b"\0\0")
-    store.put(request_block=b"\0\1")
+    store.update({"request_block": b"\0\0"})
+    store.update({"request_block": b"\0\1"})
     for path in files(tmp_path):
         whole = path.read_bytes()
         for place in range(len(whole)):
@@ -123,7 +123,7 @@ def test_one_damaged_file_never_brings_back_an_older_value(tmp_path: Path) -> No
 @pytest.mark.parametrize("damage", [b"", b"\0" * 40, b"JZS1", b"\xff" * 4096, b"x" * 10000])
 def test_both_damaged_is_service_and_not_a_new_device(tmp_path: Path, damage: bytes) -> None:
     store = opened(tmp_path)
-    store.put(key_seed=bytes(32))
+    store.update({"key_seed": bytes(32)})
     for path in files(tmp_path):
         path.write_bytes(damage)
     with pytest.raises(SettingsCorrupt, match="service"):
@@ -137,7 +137,7 @@ def test_both_damaged_is_service_and_not_a_new_device(tmp_path: Path, damage: by
 )
 def test_too_much_is_refused_and_changes_nothing(tmp_path: Path, changes: dict[str, bytes]) -> None:
     store = opened(tmp_path)
-    store.put(a=b"kept")
+    store.update({"a": b"kept"})
     before = files(tmp_path)[0].read_bytes()
     with pytest.raises(ValueError, match="setting"):
         store.update(changes)
@@ -150,7 +150,7 @@ LISTS = {"revoked 0": b"r" * 3400, "revoked 1": b"o" * 3400, "revoked 300": b"f"
 
 def test_each_list_of_revocations_has_files_of_its_own(tmp_path: Path) -> None:
     store = opened(tmp_path)
-    store.put(a=b"kept", operators=b"x" * 3400)
+    store.update({"a": b"kept", "operators": b"x" * 3400})
     for name, value in LISTS.items():
         assert store.get(name) is None
         store.update({name: value})
@@ -189,15 +189,36 @@ def test_power_cut_at_every_byte_of_a_change_of_a_list(tmp_path: Path) -> None:
 
 def test_a_list_that_cannot_be_read_is_service_and_the_rest_is_not(tmp_path: Path) -> None:
     store = opened(tmp_path)
-    store.put(a=b"kept")
+    store.update({"a": b"kept"})
     store.update({"revoked 7": b"entries"})
     for end in "ab":
         (tmp_path / f"settings-7.{end}").write_bytes(b"?")
     again = opened(tmp_path)
     assert again.get("a") == b"kept"
-    for act in (lambda: again.get("revoked 7"), lambda: again.update({"revoked 7": b"x"})):
-        with pytest.raises(SettingsCorrupt, match="service"):
-            act()
+    with pytest.raises(SettingsCorrupt, match="service"):
+        again.get("revoked 7")
+    assert len(list(tmp_path.glob("settings-7.*"))) == 2
+
+
+@pytest.mark.parametrize("present", ["ab", "a", "b"])
+def test_a_list_that_cannot_be_read_is_forgotten_where_that_is_allowed(tmp_path: Path, present: str) -> None:
+    """Wherever power goes in between; and a list that is written anew needs nothing of the old one."""
+    for learn_at_once in (False, True):
+        for end in present:
+            (tmp_path / f"settings-7.{end}").write_bytes(b"?")
+        if not learn_at_once:
+            assert opened(tmp_path).get("revoked 7", True) is None
+            assert opened(tmp_path).get("revoked 7") is None
+        opened(tmp_path).update({"revoked 7": b"learnt again"})
+        assert opened(tmp_path).get("revoked 7") == b"learnt again"
+
+
+def test_nothing_else_is_ever_forgotten(tmp_path: Path) -> None:
+    for path in files(tmp_path):
+        path.write_bytes(b"?")
+    with pytest.raises(SettingsCorrupt, match="service"):
+        opened(tmp_path).get("a", True)
+    assert all(path.exists() for path in files(tmp_path))
 
 
 @given(
@@ -225,7 +246,7 @@ from storage.settings import Settings
 path = port.data_path("settings")
 store = Settings(path)
 assert store.get("key_seed") is None
-store.put(key_seed=bytes(range(32)), certificate=b"c" * 250)
+store.update({"key_seed": bytes(range(32)), "certificate": b"c" * 250})
 store.update({"certificate": memoryview(b"renewed")})
 with open(path + ".a", "r+b") as file:
     file.seek(12)

@@ -10,8 +10,9 @@ import pytest
 from tests import micropython
 
 HERE = Path(__file__).parent
-PLAIN = ["layout", "objects", "records", "purse", "payer", "payee", "tap", "revocations", "spread", "trust", "limits"]
-PLAIN.append("states")
+PLAIN = ["layout", "objects", "records", "purse", "payer", "payee", "tap", "tap_older", "tap_cards"]
+PLAIN += ["revocations", "spread", "trust", "limits", "states"]
+SHARED = ["world", "taps"]
 TEST_HEAP = "8M"  # MicroPython compiles the tests themselves from source; the device's own heap is measured elsewhere
 
 RUNNER = """
@@ -33,7 +34,7 @@ def folder(tmp_path_factory):
     root = tmp_path_factory.mktemp("plain")
     target = root / "tests" / "unit"
     target.mkdir(parents=True)
-    for name in ["world", *(f"test_{name}" for name in PLAIN)]:
+    for name in [*SHARED, *(f"test_{name}" for name in PLAIN)]:
         shutil.copy(HERE / f"{name}.py", target)
     return root
 

@@ -191,6 +191,11 @@ def test_the_lists_kept_are_bounded_and_those_of_root_and_own_operator_stay():
         assert set(kept) <= set(this.operators)
 
 
+def reading(values):
+    """`get` of settings that hold these."""
+    return lambda name, may_forget: values.get(name)
+
+
 def test_what_a_device_has_met_outlives_power():
     this = trust()
     values: dict = {}
@@ -203,13 +208,27 @@ def test_what_a_device_has_met_outlives_power():
     assert this.operators_changed
     values["operators"] = this.stored_operators()
     again = trust()
-    again.restore(values.get)
+    again.restore(reading(values))
     assert set(again.operators) == {1, 2, 3, 4, 5, 6}
     assert epochs(again) == {0: 0, 1: 0, 5: 5, 6: 6}
     assert not again.operators_changed
     blank = trust()
-    blank.restore({}.get)
+    blank.restore(reading({}))
     assert (set(blank.operators), set(blank.lists)) == ({1}, {0, 1})
+
+
+def test_only_another_operator_s_list_may_be_forgotten():
+    """Whoever damages flash must not make a device forget whom the root and its own operator revoke."""
+    may_be_forgotten = {}
+    values = {"operators": Operator(2, ROOT).certificate.encode() + Operator(3, ROOT).certificate.encode()}
+
+    def get(name, may_forget):
+        may_be_forgotten[name] = may_forget
+        return values.get(name)
+
+    trust().restore(get)
+    kept = {"operators": False, "revoked 0": False, "revoked 1": False}
+    assert may_be_forgotten == dict(kept, **{"revoked 2": True, "revoked 3": True})
 
 
 def test_rule_a_list_on_flash_counts_wherever_power_goes():
@@ -222,7 +241,7 @@ def test_rule_a_list_on_flash_counts_wherever_power_goes():
         for written in saved(this, other.revoke(9, []), True):
             values.update(written)
             again = trust()
-            again.restore(values.get)
+            again.restore(reading(values))
             on_flash = {int(name[8:]) for name, listed in values.items() if name.startswith("revoked ") and listed}
             assert on_flash == set(again.lists) & set(range(2, 9))
             assert len(on_flash) <= MAX_FOREIGN_LISTS
@@ -260,7 +279,7 @@ def test_the_list_updated_longest_ago_gives_way_also_after_a_start():
         assert this.operators_changed  # their order is kept while nobody waits
         values["operators"] = this.stored_operators()
         again = trust()
-        again.restore(values.get)
+        again.restore(reading(values))
         for one in (this, again):
             take(one, operators[4].revoke(1, []), True)
             assert set(one.lists) == {0, 1, stays, 4}

@@ -149,7 +149,7 @@ class Owner:
         self.locked = False
         self.settings = settings_module.Settings(str(folder / "settings"))
         if self.settings.get("vault") is None:
-            self.settings.put(vault=vault.seal(SECRET, b"", SALT, PUBLIC, bytearray(SEED)))
+            self.settings.update({"vault": vault.seal(SECRET, b"", SALT, PUBLIC, bytearray(SEED))})
         self.pin = pins.Pin(self)
 
     def perform(self, wanted: list) -> bytes:
@@ -286,11 +286,11 @@ def test_the_operator_gives_the_tries_back_or_takes_the_pin_away(folder: Path) -
     for _ in range(5):
         check(folder, WRONG)
     owner = Owner(folder)
-    owner.perform([effects.Save(**owner.pin.unblock(0))])
+    owner.perform([effects.Save(owner.pin.unblock(0))])
     assert Owner(folder).counts == (0, 0, 5)
     assert check(folder, PIN)
     owner = Owner(folder)
-    owner.perform([effects.Save(**owner.pin.unblock(TAKE_PIN_AWAY))])
+    owner.perform([effects.Save(owner.pin.unblock(TAKE_PIN_AWAY))])
     owner = Owner(folder)
     assert owner.pin.state is None and owner.seed(b"") == SEED
     with pytest.raises(Refused) as refused:

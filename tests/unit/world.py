@@ -217,7 +217,7 @@ class Settings:
         self.values: dict = {}
         self.writes = 0
 
-    def get(self, name: str):
+    def get(self, name: str, may_forget: bool = False):
         return self.values.get(name)
 
     def update(self, values: dict) -> None:
@@ -225,6 +225,13 @@ class Settings:
         assert not alone or len(values) == 1, "a list has a file of its own: not one atomic step with others"
         self.writes += 1
         self.values.update(values)
+
+
+def replay(purse: Purse, stored) -> None:
+    """Rebuild a purse from all the records of a journal."""
+    for index, data in enumerate(stored):
+        purse.take(data, index == 0)
+    purse.check_replayed()
 
 
 class Device:
@@ -258,7 +265,7 @@ class Device:
     def _use_key(self) -> None:
         key = signer(self.name)
         purse = Purse(key.public, sha256)
-        purse.replay(self.journal.records(self.journal.first_seq))
+        replay(purse, self.journal.records(self.journal.first_seq))
         self.party = Party(key.public, purse, None, sha256, self._sign, verify, self._clock)
         self.payer = Payer(self.party)
         self.numbers = RequestNumbers(self.settings.values.get("requests", 1), self._save_request_limit)
@@ -296,6 +303,8 @@ class Device:
             flags |= apdu.PERSONALISED
             if self.settings.values.get(management.RETIRED):
                 flags |= apdu.RETIRED
+            if self.settings.values.get(management.CLOSED):
+                flags |= apdu.CLOSED
             if self.payee.busy:
                 flags |= apdu.BUSY
         return flags
@@ -317,7 +326,7 @@ class Device:
             self.fault = "a write failed"
             raise Refused(SERVICE)  # noqa: B904 - MicroPython does not chain
 
-    def generate_key(self) -> bytes:
+    def generate_key(self, more: bytes = b"") -> bytes:
         if self.party is None:
             self.seed_made = True
             self._use_key()
@@ -328,7 +337,7 @@ class Device:
         if management.ROOT in values:
             own = OperatorCertificate.decode(values[management.OWN_OPERATOR])
             trust = Trust(values[management.ROOT], own, sha256, verify, verify)
-            trust.restore(values.get)
+            trust.restore(self.settings.get)
             self.party.trust = trust
 
     def unblock_pin(self, argument: int) -> dict:

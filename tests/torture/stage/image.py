@@ -26,6 +26,7 @@ WAITING = "waiting"
 Pin = jiaozi.Pin
 Card = jiaozi.Card
 CardGone = jiaozi.CardGone
+Refused = jiaozi.Refused
 Journal = jiaozi.Journal
 
 SigningKey = crypto_ed25519.SigningKey

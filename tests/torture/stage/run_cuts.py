@@ -73,7 +73,7 @@ def replay(name: str) -> None:
     scene, side, op, byte, route = name.split(":")
     try:
         Theatre(scene).play((side, int(op), int(byte), route))
-    except (Exception, Broken, Cut) as error:  # noqa: BLE001
+    except (Exception, Broken, Cut) as error:  # noqa: BLE001  (as in `run`)
         text = io.StringIO()
         image.print_exception(error, text)
         print(json.dumps({"violation": name, "what": text_of(error), "taps": taps, "trace": text.getvalue()}))

@@ -19,6 +19,20 @@ LARGE = 60_003  # above what a wallet pays without a person
 NEXT = 7
 
 
+def start(table: Table, name: str, kind: int, operator: int = 1) -> Seat:
+    seat = table.add(name, Board(name, JOURNAL_BYTES, DISK_BYTES), kind, operator)
+    seat.start()
+    return seat
+
+
+def settle(table: Table, name: str, kind: int, operator: int, funds: int) -> None:
+    seat = start(table, name, kind, operator)
+    table.personalise(seat)
+    if funds:
+        table.bank.order_load(seat.id, funds)
+    table.sync(seat)
+
+
 class Scene:
     """Two devices: "payer" has money, "payee" gets it."""
 
@@ -30,15 +44,11 @@ class Scene:
     confirm = False
     amount = AMOUNT
     by_ledger = False  # a tap does not settle everything
+    tear_at = -1  # the message of the older payment that is lost
 
     def seats(self, table: Table) -> None:
         for name, kind, operator in (("payer", self.payer_kind, self.payer_operator), ("payee", self.payee_kind, 1)):
-            seat = table.add(name, Board(name, JOURNAL_BYTES, DISK_BYTES), kind, operator)
-            seat.start()
-            table.personalise(seat)
-            if name == "payer":
-                table.bank.order_load(seat.id, FUNDS)
-            table.sync(seat)
+            settle(table, name, kind, operator, FUNDS if name == "payer" else 0)
 
     def wish(self, table: Table, amount: int) -> Wish:
         reader, card = ("payer", "payee") if self.payer_reads else ("payee", "payer")
@@ -72,6 +82,12 @@ class Scene:
     def next(self, table: Table) -> None:
         """Life goes on."""
         self.wish(table, NEXT).fulfil()
+
+    def leave_older(self, table: Table) -> None:
+        """A payment whose message `tear_at` was lost, and that the person gave up."""
+        older = self.wish(table, OLDER)
+        older.tap(self.tear_at)
+        older.cancel()
 
 
 class Sale(Scene):
@@ -108,9 +124,7 @@ class OlderVoid(Scene):
     tear_at = 3
 
     def before(self, table):
-        older = self.wish(table, OLDER)
-        older.tap(self.tear_at)
-        older.cancel()
+        self.leave_older(table)
 
 
 class OlderPaid(OlderVoid):
@@ -124,30 +138,23 @@ class OlderFound(OlderPaid):
 
     def before(self, table):
         OlderPaid.before(self, table)
-        other = table.add("other", Board("other", JOURNAL_BYTES, DISK_BYTES), WALLET)
-        other.start()
-        table.personalise(other)
-        table.bank.order_load(other.id, FUNDS)
-        table.sync(other)
+        settle(table, "other", WALLET, 1, FUNDS)
         Wish(table, "payee", "other", False, SALE, 20).fulfil()
 
 
 class PersonOlder(Person):
     """The same from wallet to wallet: the Receipt was lost."""
 
+    tear_at = 5
+
     def before(self, table):
-        older = self.wish(table, OLDER)
-        older.tap(5)
-        older.cancel()
+        self.leave_older(table)
 
 
-class PersonOlderVoid(Person):
+class PersonOlderVoid(PersonOlder):
     """The Transfer never arrived."""
 
-    def before(self, table):
-        older = self.wish(table, OLDER)
-        older.tap(4)
-        older.cancel()
+    tear_at = 4
 
 
 class Confirm(Scene):
@@ -163,9 +170,7 @@ class Cancel(Scene):
     tear_at = 3
 
     def play(self, table):
-        torn = self.wish(table, OLDER)
-        torn.tap(self.tear_at)
-        torn.cancel()
+        self.leave_older(table)
         self.wish(table, AMOUNT).fulfil()
 
 
@@ -178,16 +183,15 @@ class CancelPaid(Cancel):
 class SyncPayer(Scene):
     """Statement and records, a revocation list, a Resolution, a Load, a new Certificate, dropping what it covers."""
 
-    who = "payer"
+    who, other = "payer", "payee"
     by_ledger = True
+    tear_at = 3
 
     def before(self, table):
         for number in range(6):
             self.wish(table, 10 + number).tap()
-        torn = self.wish(table, OLDER)
-        torn.tap(3)
-        torn.cancel()
-        table.sync(table.seats["payee"])
+        self.leave_older(table)
+        table.sync(table.seats[self.other])
         # The play begins with a device that was just started, which no longer knows this Request.
         self.order(table)
 
@@ -198,20 +202,11 @@ class SyncPayer(Scene):
         table.sync(table.seats[self.who], revoke=True)
 
     def again(self, table):
-        table.sync(table.seats[self.who], revoke=True)
+        self.play(table)
 
 
 class SyncPayee(SyncPayer):
-    who = "payee"
-
-    def before(self, table):
-        for number in range(6):
-            self.wish(table, 10 + number).tap()
-        torn = self.wish(table, OLDER)
-        torn.tap(3)
-        torn.cancel()
-        table.sync(table.seats["payer"])
-        self.order(table)
+    who, other = "payee", "payer"
 
 
 class SyncLong(SyncPayer):
@@ -230,8 +225,7 @@ class Personalise(Scene):
     lone = True
 
     def seats(self, table):
-        seat = table.add("payer", Board("payer", JOURNAL_BYTES, DISK_BYTES), WALLET)
-        seat.start()
+        start(table, "payer", WALLET)
 
     def play(self, table):
         seat = table.seats["payer"]

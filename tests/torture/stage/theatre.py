@@ -27,7 +27,7 @@ class Theatre:
         self.table = Table(Bank())
         try:
             self.scene.build(self.table)
-        except BaseException:
+        except BaseException:  # Cut and Broken too: what is mounted stays mounted for the next scene
             self.close()
             raise
         self.kept = self.table.keep()

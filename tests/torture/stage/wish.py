@@ -4,7 +4,7 @@
 """
 
 from bank import Wrong
-from image import ENDED, WAITING, CardGone, Collection
+from image import ENDED, WAITING, CardGone, Collection, Refused
 from nor import Cut
 from seat import Seat
 
@@ -124,7 +124,7 @@ class Wish:
             self._collection = Collection(
                 self.reader.device, self._radio, self.pays, self.purpose, self.amount, reference
             )
-        except Exception:
+        except Refused:  # also what a device says whose power went below littlefs, through which no Cut can fly
             if self.reader.dead:
                 raise Cut  # noqa: B904
             raise

@@ -1,0 +1,141 @@
+"""`ports/esp32.py` on the real MicroPython, with RAM in place of the chip's flash: what it does with files."""
+
+from pathlib import Path
+
+import pytest
+
+from tests import micropython
+
+# The chip's own modules, as far as this file of ours asks them. Everything above them is real, LittleFS too.
+CHIP = {
+    "machine": "class UART: pass\nclass Pin: pass\nclass I2C: pass\n",
+    "esp32": """
+class NVS: pass
+
+class Partition:
+    TYPE_DATA = 1
+    found = {}
+
+    def __init__(self, blocks):
+        self.data = bytearray(b"\\xff" * (4096 * blocks))
+
+    @classmethod
+    def find(cls, kind, label):
+        return [cls.found[label]] if label in cls.found else []
+
+    def readblocks(self, block, buffer, offset=0):
+        at = block * 4096 + offset
+        buffer[:] = self.data[at : at + len(buffer)]
+
+    def writeblocks(self, block, buffer, offset=None):
+        if offset is None:
+            self.ioctl(6, block)
+        at = block * 4096 + (offset or 0)
+        self.data[at : at + len(buffer)] = buffer
+
+    def ioctl(self, operation, argument):
+        if operation == 4:
+            return len(self.data) // 4096
+        if operation == 5:
+            return 4096
+        if operation == 6:
+            self.data[argument * 4096 : (argument + 1) * 4096] = b"\\xff" * 4096
+        return 0
+""",
+}
+SETUP = """
+import os, vfs
+from esp32 import Partition
+from ports.errors import FlashError
+
+def formatted(blocks):
+    partition = Partition(blocks)
+    vfs.VfsLfs2.mkfs(partition)
+    return partition
+
+from ports import esp32 as port
+vfs.mount(formatted(6), "/")
+"""
+
+
+@pytest.fixture
+def run(tmp_path: Path):
+    for name, source in CHIP.items():
+        (tmp_path / f"{name}.py").write_text(source)
+
+    def _run(script: str) -> str:
+        return micropython.run(SETUP + script, extra_path=[tmp_path])
+
+    return _run
+
+
+def test_settings_are_in_a_partition_of_their_own(run) -> None:
+    """New code is a new file system at the root: what is worth money is not there."""
+    script = """
+Partition.found["settings"] = formatted(8)
+with open(port.data_path("settings"), "w") as file:
+    file.write("money")
+print(port.data_path("settings"), os.listdir("/settings"), "settings" in os.listdir("/settings"))
+vfs.umount("/settings")
+print(open(port.data_path("settings")).read())
+"""
+    assert run(script) == "/settings/settings ['settings'] True\nmoney\n"
+
+
+@pytest.mark.parametrize("partition", ["None", "Partition(8)"])
+def test_settings_that_cannot_be_read_are_never_made_new(run, partition: str) -> None:
+    """Neither when the partition is missing nor when no file system is in it, which might be a damaged one."""
+    script = f"""
+there = {partition}
+if there:
+    Partition.found["settings"] = there
+    before = bytes(there.data)
+try:
+    port.data_path("settings")
+except FlashError as error:
+    print(error)
+print(not there or bytes(there.data) == before)
+"""
+    said = "no readable partition 'settings': flash the board's own image, or service needed"
+    assert run(script) == f"{said}\nTrue\n"
+
+
+def test_closing_the_prompt_changes_what_runs_first_and_is_done_once(run) -> None:
+    script = """
+with open("/boot.py", "w") as file:
+    file.write("open")
+port.close_prompt()
+closed = open("/boot.py").read()
+print(sorted(os.listdir("/")))
+port.close_prompt()
+print(open("/boot.py").read() == closed)
+import micropython
+calls = []
+class Recorder:
+    def kbd_intr(self, character):
+        calls.append(character)
+import sys
+sys.modules["micropython"] = Recorder()
+scope = {}
+exec(closed, scope)
+print(calls, scope["closed"])
+"""
+    assert run(script) == "['boot.py']\nTrue\n[-1] True\n"
+
+
+def test_key_bytes_are_as_many_as_asked_for_and_never_the_same(run) -> None:
+    script = """
+first, second = port.key_bytes(32), port.key_bytes(32)
+print(len(first), len(port.key_bytes(16)), first != second)
+"""
+    assert run(script) == "32 16 True\n"
+
+
+@pytest.mark.parametrize(("closed", "ended"), [("", "error\n"), ("closed = True\n", "reset\nerror\n")])
+def test_a_device_whose_prompt_is_closed_starts_again_whatever_happens(tmp_path: Path, closed: str, ended: str) -> None:
+    """main.py, which runs in the same names as boot.py before it: an error there would end at the prompt."""
+    (tmp_path / "start.py").write_text("def run():\n    raise MemoryError('of its own')\n")
+    (tmp_path / "machine.py").write_text("def reset():\n    print('reset')\n")
+    main = (micropython.ROOT / "firmware" / "main.py").read_text()
+    script = f"{closed}source = {main!r}\ntry:\n    exec(source, globals())\nexcept MemoryError:\n    print('error')\n"
+    assert micropython.run(script, extra_path=[tmp_path]) == ended
