@@ -1,7 +1,8 @@
 """What an operator, or the root over operators, decides of a device that is out there: `jiaozi operator limits`,
-`unblock-pin` and `withdraw`, `jiaozi device lost`.
+`unblock-pin` and `withdraw`, `jiaozi device lost` and `lock`.
 """
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,9 +15,8 @@ from host_tools.cli.exits import BadInput
 from host_tools.cli.home import Home
 from host_tools.ledger import loads
 from protocol.limits import LIMIT_FIELDS, MAX_IN_DOUBT
-from protocol.objects import UNBLOCK_PIN
+from protocol.objects import CLOSE_PROMPT, UNBLOCK_PIN, Order
 
-_Device = Annotated[str, typer.Argument(metavar="DEVICE", help="The device's name, or the beginning of its id.")]
 _KEEP_PIN, _FORGET_PIN = 0, 1  # arguments of the Order
 
 # What the Certificate has room for and a device can use.
@@ -41,7 +41,7 @@ def _count_option(name: str, text: str):
 
 
 def limits(
-    device: _Device,
+    device: options.Device,
     balance_limit: Annotated[str | None, _amount_option("--balance-limit", "Most that it may hold.")] = None,
     payment_limit: Annotated[str | None, _amount_option("--payment-limit", "Most that one payment may be.")] = None,
     sum_limit: Annotated[str | None, _amount_option("--sum-limit", "Most that it may pay between two syncs.")] = None,
@@ -111,7 +111,7 @@ def limit_lines(limits: dict, currency: Currency | None) -> dict[str, str]:
 
 
 def unblock_pin(
-    device: _Device,
+    device: options.Device,
     forget: Annotated[
         bool, typer.Option("--forget", help="Take the PIN away, instead of giving its holder new tries.")
     ] = False,
@@ -123,22 +123,57 @@ def unblock_pin(
     as_json: options.Json = False,
 ) -> None:
     """Sign the operator's order that unblocks the PIN of the connected device. See its owner's papers first."""
-    links.check(port, reader)
-    here = Home(home, ledger)
-    with here.ledger() as books:
-        row = homes.find_device(books, device)
-        signer = here.operator_signer(row["operator"], passphrase_file)
-        with links.device(port, reader) as client:
-            carrier.named_device(client, bytes.fromhex(row["id"]), row["name"])
-            argument = _FORGET_PIN if forget else _KEEP_PIN
-            signed = carrier.order(client, books, signer, UNBLOCK_PIN, argument, homes.now())
+    argument = _FORGET_PIN if forget else _KEEP_PIN
+    row, signed = _ordered(Home(home, ledger), device, port, reader, passphrase_file, UNBLOCK_PIN, argument)
     facts = {"device": row["id"], "name": row["name"], "order": signed.number, "forgotten": forget}
     text = "has no PIN any more." if forget else "takes its PIN again, with all its tries."
     output.tell(as_json, facts, output.done(f"{row['name']} {text}"))
 
 
+def lock(
+    device: options.Device,
+    port: options.Port = None,
+    reader: options.Reader = None,
+    home: options.Home = options.DEFAULT_HOME,
+    ledger: options.LedgerUrl = None,
+    passphrase_file: options.PassphraseFile = None,
+    as_json: options.Json = False,
+) -> None:
+    """Close MicroPython's prompt on a device for good: its cable then takes the protocol's commands and nothing else.
+
+    Needs the key of the device's operator. New code keeps it closed. docs/hardening.md says what is left open.
+    """
+    row, signed = _ordered(Home(home, ledger), device, port, reader, passphrase_file, CLOSE_PROMPT, 0)
+    facts = {"device": row["id"], "name": row["name"], "order": signed.number}
+    output.tell(
+        as_json,
+        facts,
+        output.done(f"{row['name']} is locked: its prompt is closed for good."),
+        "Who holds the board can still read its flash: jiaozi device harden ends that, on boards of your own build.",
+    )
+
+
+def _ordered(
+    here: Home,
+    device: str,
+    port: str | None,
+    reader: str | None,
+    passphrase_file: Path | None,
+    what: int,
+    argument: int,
+) -> tuple[dict, Order]:
+    """Have the connected device, which must be the one that is named, do an Order of its operator."""
+    links.check(port, reader)
+    with here.ledger() as books:
+        row = homes.find_device(books, device)
+        signer = here.operator_signer(row["operator"], passphrase_file)
+        with links.device(port, reader) as client:
+            carrier.named_device(client, bytes.fromhex(row["id"]), row["name"])
+            return row, carrier.order(client, books, signer, what, argument, homes.now())
+
+
 def withdraw(
-    number: Annotated[int, typer.Argument(metavar="NUMBER", help="The operator's number, 1 to 65535.")],
+    number: options.OperatorNumber,
     home: options.Home = options.DEFAULT_HOME,
     ledger: options.LedgerUrl = None,
     passphrase_file: options.PassphraseFile = None,
@@ -161,7 +196,7 @@ def withdraw(
 
 
 def lost(
-    device: _Device,
+    device: options.Device,
     home: options.Home = options.DEFAULT_HOME,
     ledger: options.LedgerUrl = None,
     passphrase_file: options.PassphraseFile = None,

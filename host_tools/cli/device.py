@@ -55,6 +55,7 @@ def info(
         "payments_in_doubt": said.in_doubt_count,
         "states": states,
         "locked": bool(said.flags & apdu.LOCKED),
+        "prompt_closed": bool(said.flags & apdu.CLOSED),
         **epochs,
         "records": said.head_seq,
         "records_since_sync": said.head_seq - said.base_seq,
@@ -76,6 +77,8 @@ def _info_lines(facts: dict, currency: Currency | None) -> dict[str, str]:
         lines["in doubt"] = f"{amount('in_doubt')}, {facts['payments_in_doubt']} payments: sync to settle them"
     if facts["states"]:
         lines["state"] = ", ".join(facts["states"])
+    if not facts["prompt_closed"]:
+        lines["prompt"] = "open at every start, for development: jiaozi device lock closes it"
     lines["limits"] = f"holds {amount('balance_limit')}, pays {amount('payment_limit')} at once"
     lines["certificate"] = f"number {facts['certificate_issue']}, valid until {facts['valid_until']}"
     lines["blocked devices"] = f"knows list {facts['epoch']} of its operator, {facts['root_epoch']} of the root"
@@ -136,6 +139,7 @@ def personalise(
 app.command()(moving.load)
 app.command()(moving.redeem)
 app.command()(control.lost)
+app.command()(control.lock)
 
 
 @app.command()

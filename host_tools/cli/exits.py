@@ -7,6 +7,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from host_tools.carrier import Blocked, CarrierError, LoadWaiting, NotDelivered, NotObeyed, WrongDevice, WrongOperator
 from host_tools.devices import errors as device_errors
 from host_tools.devices.client import UnreadableAnswer
+from host_tools.flashing import errors as flashing
 from host_tools.fraud_file import FraudFileError
 from host_tools.keys import KeyFileError
 from host_tools.ledger import errors as ledger_errors
@@ -61,6 +62,10 @@ class Exit(IntEnum):
     NOT_SHOWN = 21, "it is done, but its result could not be written to stdout or read back; look before repeating"
     NOT_PROVEN = 22, "the file proves no fraud under this root key, or there is no proof"
     HELD_BACK = 23, "a new terminal redeems what its payers have not confirmed yet only later"
+    TROUBLE = 24, "doctor found trouble, or nothing to work with"
+    WRONG_CHIP = 25, "the chip, its flash or how it is protected does not fit the board, or the image or key does not"
+    MONEY_THERE = 26, "what is worth money is, or may be, on the chip; it was left alone"
+    HALF_DONE = 27, "writing a chip stopped half way; run the same again, it goes on where it was"
     DEFECT = 70, "a defect of this program"
     INTERRUPTED = 130, "interrupted by Ctrl-C"
 
@@ -99,6 +104,13 @@ _OF_ERROR: tuple[tuple[type[Exception], Exit], ...] = (
     (NotShown, Exit.NOT_SHOWN),
     (FraudFileError, Exit.NOT_PROVEN),
     (NotProven, Exit.NOT_PROVEN),
+    (flashing.NoPort, Exit.USAGE),
+    (flashing.ImageNeeded, Exit.USAGE),
+    (flashing.NoBootLoader, Exit.LINK_GONE),
+    (flashing.NotStarted, Exit.LINK_GONE),
+    (flashing.WrongChip, Exit.WRONG_CHIP),
+    (flashing.MoneyThere, Exit.MONEY_THERE),
+    (flashing.Stopped, Exit.HALF_DONE),
     (ledger_errors.NotProven, Exit.NOT_PROVEN),
     (KeyFileError, Exit.KEY),
     (device_errors.CardRemoved, Exit.CARD_REMOVED),

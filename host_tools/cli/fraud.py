@@ -22,10 +22,8 @@ from protocol.objects import KEY_BYTES, Certificate, OperatorCertificate, Receip
 app = typer.Typer(no_args_is_help=True, help="Proofs of fraud: what a device signed and no honest device signs.")
 
 _File = Annotated[Path, typer.Argument(metavar="FILE", help="A proof, as jiaozi fraud export writes it.")]
-_Device = Annotated[str, typer.Argument(metavar="DEVICE", help="The device's name, or the beginning of its id.")]
 _HEX_KEY = re.compile(rf"[0-9a-fA-F]{{{2 * KEY_BYTES}}}")
 _KEY_LINE_MAX = 256
-_SHORT = 8  # hex digits of an id or hash, for people
 _MEANINGS = {
     fraud.TWO_HISTORIES: "It signed two different histories of one journal.",
     fraud.RECEIPT_AND_VOID: "It signed that it was paid, and of the same payment that it never was and never will be.",
@@ -55,7 +53,7 @@ def verify_(
         finding = fraud.check(proof, key, sha256, verify)
     except NotProven as error:
         raise NotProven(
-            f"{file} proves no fraud under the root key {key.hex()[:_SHORT]}: {error}. Nobody is accused by it."
+            f"{file} proves no fraud under the root key {output.short(key.hex())}: {error}. Nobody is accused by it."
             " Check that this is the right root key."
         ) from error
     facts = {"proven": True, **_facts(proof, finding), "root_key": key.hex()}
@@ -67,8 +65,8 @@ def verify_(
         "first": _signed_text(proof.first, currency),
         "second": _signed_text(proof.second, currency),
     }
-    text = f"Proven: device {facts['device'][:_SHORT]} of operator {facts['operator']} signed what no honest one signs."
-    output.tell(as_json, facts, output.done(text), output.fields(lines))
+    who = f"device {output.short(facts['device'])} of operator {facts['operator']}"
+    output.tell(as_json, facts, output.done(f"Proven: {who} signed what no honest one signs."), output.fields(lines))
 
 
 @app.command("list")
@@ -86,10 +84,10 @@ def list_(
     proofs = [{"name": names.get(row["device"], ""), **row} for row in found]
     proven = {row["device"] for row in proofs}
     unproven = [{"device": who, "name": names[who], "frozen": why} for who, why in frozen.items() if who not in proven]
-    rows = [(row["name"], row["device"][:_SHORT], str(row["operator"]), row["what"]) for row in proofs]
+    rows = [(row["name"], output.short(row["device"]), str(row["operator"]), row["what"]) for row in proofs]
     parts = [output.listing(("name", "id", "operator", "proven"), rows, ("operator",))] if rows else ["No proofs."]
     parts += [
-        output.warning(f"{row['name']} ({row['device'][:_SHORT]}) is frozen without a proof: {row['frozen']}")
+        output.warning(f"{row['name']} ({output.short(row['device'])}) is frozen without a proof: {row['frozen']}")
         for row in unproven
     ]
     output.tell(as_json, {"proofs": proofs, "frozen_without_proof": unproven}, *parts)
@@ -97,7 +95,7 @@ def list_(
 
 @app.command()
 def export(
-    device: _Device,
+    device: options.Device,
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="File to write; it must not exist yet.")],
     home: options.Home = options.DEFAULT_HOME,
     ledger: options.LedgerUrl = None,
@@ -133,7 +131,7 @@ def submit(
     with Home(home, ledger).ledger() as books:
         row = books.device(books.submit_fraud_proof(proof, homes.now()))
     facts = {"device": row["id"], "name": row["name"], "operator": row["operator"], "frozen": row["frozen"]}
-    text = f"{row['name']} ({row['id'][:_SHORT]}) of operator {row['operator']} is frozen: {row['frozen']}."
+    text = f"{row['name']} ({output.short(row['id'])}) of operator {row['operator']} is frozen: {row['frozen']}."
     output.tell(
         as_json,
         facts,
@@ -210,11 +208,11 @@ def _signed_text(commitment: Commitment, currency: Currency) -> str:
     facts = _signed_facts(commitment)
     if facts["signed"] == "transfer":
         amount = output.amount_text(facts["amount"], currency)
-        text = f"transfer of {amount} to {facts['payee'][:_SHORT]}, record {facts['seq']}"
+        text = f"transfer of {amount} to {output.short(facts['payee'])}, record {facts['seq']}"
     elif facts["signed"] == "receipt":
-        text = f"receipt for payment {facts['transfer'][:_SHORT]}, record {facts['seq']}"
+        text = f"receipt for payment {output.short(facts['transfer'])}, record {facts['seq']}"
     elif facts["signed"] == "void":
-        text = f"void of payment {facts['transfer'][:_SHORT]}"
+        text = f"void of payment {output.short(facts['transfer'])}"
     else:
         text = f"statement of {output.time_text(facts['time'])}, journal head {facts['seq']}"
     return f"{text}, with {facts['records']} records before it" if facts["records"] else text

@@ -9,8 +9,6 @@ from host_tools.cli.currencies import Currency
 from protocol import records
 from protocol.objects import PAID, Receipt, Transfer
 
-_SHORT = 8  # hex digits of an id or hash: enough to compare
-
 
 def facts(data: bytes) -> dict:
     """One stored record. `amount` has the sign of what it does to the balance, None where it does nothing.
@@ -51,11 +49,11 @@ def listing(rows: list[dict], currency: Currency | None) -> Table:
 
 def _details(row: dict) -> str:
     if row["kind"] == "debit":
-        return f"to {row['with'][:_SHORT]}" + (", confirmed by its holder" if row["confirmed"] else "")
+        return f"to {output.short(row['with'])}" + (", confirmed by its holder" if row["confirmed"] else "")
     if row["kind"] == "credit":
-        return f"from {row['with'][:_SHORT]}"
+        return f"from {output.short(row['with'])}"
     if row["kind"] == "load":
         return f"load {row['number']}"
     if row["kind"] == "closing":
-        return f"payment {row['transfer'][:_SHORT]} ended: {row['outcome']}"
+        return f"payment {output.short(row['transfer'])} ended: {row['outcome']}"
     return f"certificate {row['issue']} installed"

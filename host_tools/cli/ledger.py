@@ -142,7 +142,7 @@ def list_(
 @app.command()
 def issue(
     account: Annotated[str, typer.Argument(metavar="ACCOUNT", help="Name of the account that receives the money.")],
-    amount: Annotated[str, typer.Argument(metavar="AMOUNT", help="In the operator's currency, like 18.50.")],
+    amount: options.Amount,
     operator: options.Operator = None,
     home: options.Home = options.DEFAULT_HOME,
     ledger: options.LedgerUrl = None,
@@ -176,7 +176,7 @@ def issue(
 
 @app.command("cancel-load")
 def cancel_load(
-    device: Annotated[str, typer.Argument(metavar="DEVICE", help="The device's name, or the beginning of its id.")],
+    device: options.Device,
     number: Annotated[int, typer.Argument(metavar="LOAD", help="The load's number; see: jiaozi report --device.")],
     home: options.Home = options.DEFAULT_HOME,
     ledger: options.LedgerUrl = None,

@@ -1,9 +1,5 @@
 """`jiaozi device load` and `redeem`: money between the owner's account and the device."""
 
-from typing import Annotated
-
-import typer
-
 from host_tools import carrier
 from host_tools.cli import home as homes
 from host_tools.cli import links, money, options, output
@@ -13,11 +9,9 @@ from host_tools.devices.client import DeviceClient
 from host_tools.ledger import Ledger
 from host_tools.ledger.errors import InsufficientFunds, NotRedeemable
 
-_Amount = Annotated[str, typer.Argument(metavar="AMOUNT", help="In the operator's currency, like 18.50.")]
-
 
 def load(
-    amount: _Amount,
+    amount: options.Amount,
     operator: options.Operator = None,
     port: options.Port = None,
     reader: options.Reader = None,
@@ -46,7 +40,7 @@ def load(
 
 
 def redeem(
-    amount: _Amount,
+    amount: options.Amount,
     operator: options.Operator = None,
     port: options.Port = None,
     reader: options.Reader = None,

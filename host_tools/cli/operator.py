@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from host_tools import keys
-from host_tools.cli import control, currencies, options, output, passphrase
+from host_tools.cli import control, currencies, decide, options, output, passphrase
 from host_tools.cli import home as homes
 from host_tools.cli.currencies import Currency
 from host_tools.cli.exits import BadInput
@@ -20,7 +20,6 @@ app = typer.Typer(no_args_is_help=True, help="The central bank's root key, and t
 
 _YEARS_MAX = 50
 _Years = Annotated[int, typer.Option("--years", metavar="N", help="How long the certificate is valid.")]
-_Number = Annotated[int, typer.Argument(metavar="NUMBER", help="The operator's number, 1 to 65535.")]
 _RootPassphraseFile = Annotated[
     Path | None,
     typer.Option(
@@ -55,7 +54,7 @@ def root(
 
 @app.command()
 def create(
-    number: _Number,
+    number: options.OperatorNumber,
     currency: Annotated[str, typer.Option("--currency", metavar="CODE", help="ISO 4217 code, like CNY or EUR.")],
     name: Annotated[str, typer.Option("--name", metavar="NAME", help="What the operator is called.")],
     years: _Years = 5,
@@ -101,7 +100,7 @@ def create(
 
 @app.command()
 def renew(
-    number: _Number,
+    number: options.OperatorNumber,
     years: _Years = 5,
     home: options.Home = options.DEFAULT_HOME,
     ledger: options.LedgerUrl = None,
@@ -133,7 +132,7 @@ def renew(
 
 @app.command()
 def revoke(
-    device: Annotated[str, typer.Argument(metavar="DEVICE", help="The device's name, or the beginning of its id.")],
+    device: options.Device,
     operator: options.Operator = None,
     home: options.Home = options.DEFAULT_HOME,
     ledger: options.LedgerUrl = None,
@@ -166,6 +165,8 @@ def revoke(
 app.command()(control.withdraw)
 app.command()(control.limits)
 app.command("unblock-pin")(control.unblock_pin)
+app.command()(decide.decide)
+app.command()(decide.clear)
 
 
 @app.command("list")

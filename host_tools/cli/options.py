@@ -1,4 +1,4 @@
-"""The options that commands share, so that each is called and explained the same everywhere."""
+"""The options and arguments that commands share, so that each is called and explained the same everywhere."""
 
 from pathlib import Path
 from typing import Annotated
@@ -49,3 +49,7 @@ Reader = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object; amounts are minor units.")]
+
+Device = Annotated[str, typer.Argument(metavar="DEVICE", help="The device's name, or the beginning of its id.")]
+OperatorNumber = Annotated[int, typer.Argument(metavar="NUMBER", help="The operator's number, 1 to 65535.")]
+Amount = Annotated[str, typer.Argument(metavar="AMOUNT", help="In the operator's currency, like 18.50.")]

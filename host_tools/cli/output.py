@@ -21,6 +21,7 @@ from host_tools.cli.exits import NotShown
 from protocol.objects import DAY_S
 
 _PIPE_WIDTH = 200  # columns when nobody looks: nothing is cut in a file
+_SHORT = 8  # hex digits of an id or hash that people see: enough to compare
 
 
 def stdout() -> Console:
@@ -60,7 +61,7 @@ def telling() -> Iterator[None]:
         yield
     except NotShown:
         raise
-    except Exception as error:
+    except Exception as error:  # whatever it is, what was done stays done
         reason = getattr(error, "strerror", None) or type(error).__name__
         raise NotShown(f"It is done, but the result cannot be shown ({reason}). Look with: jiaozi report") from error
 
@@ -71,6 +72,11 @@ def currency_facts(currency: Currency | None) -> dict | None:
 
 def amount_text(amount: int, currency: Currency | None) -> str:
     return money.with_code(amount, currency) if currency else f"{amount} minor units"
+
+
+def short(digits: str) -> str:
+    """The beginning of an id or a hash in hex, for people."""
+    return digits[:_SHORT]
 
 
 def day_text(day: int) -> str:

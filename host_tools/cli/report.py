@@ -16,7 +16,6 @@ from host_tools.cli.ledger import PARTS
 from host_tools.ledger import Ledger
 from protocol.objects import OPERATOR_PAYEE
 
-_SHORT = 8  # hex digits of an id or hash, for people
 _LONG_ID = re.compile(r"\b([0-9a-f]{64}|[0-9a-f]{32})\b")
 
 
@@ -61,7 +60,7 @@ def _of_all(books: Ledger, currency: Currency | None) -> tuple[dict, list[Render
         rows = [
             (
                 row["name"],
-                row["id"][:_SHORT],
+                output.short(row["id"]),
                 kind_name(row["kind"]),
                 str(row["operator"]),
                 _state(row),
@@ -71,26 +70,61 @@ def _of_all(books: Ledger, currency: Currency | None) -> tuple[dict, list[Render
         ]
         columns = ("name", "id", "kind", "operator", "state", "held back")
         parts += [output.heading("Devices"), output.listing(columns, rows, ("operator", "held back"))]
+    waiting, decisions = books.suspense(), books.decisions()
+    parts += _waiting(waiting, names, currency) + _decided(decisions, names, currency)
     if letters:
         rows = [
-            (output.time_text(row["at"]), names.get(row["device"], row["device"][:_SHORT]), row["reason"])
+            (output.time_text(row["at"]), names.get(row["device"], output.short(row["device"])), row["reason"])
             for row in letters
         ]
         parts += [output.heading("Records not taken"), output.listing(("when", "device", "why"), rows)]
     if evidence:
         rows = [
-            (output.time_text(row["at"]), names.get(row["device"], row["device"][:_SHORT]), row["what"])
+            (output.time_text(row["at"]), names.get(row["device"], output.short(row["device"])), row["what"])
             for row in evidence
         ]
         parts += [output.heading("Evidence of fraud"), output.listing(("when", "device", "what"), rows)]
-    return {**money, "devices": devices, "dead_letters": letters, "evidence": evidence}, parts
+    facts = {"devices": devices, "waiting": waiting, "decisions": decisions}
+    return {**money, **facts, "dead_letters": letters, "evidence": evidence}, parts
+
+
+def _waiting(waiting: list[dict], names: dict[str, str], currency: Currency | None) -> list[RenderableType]:
+    rows = [
+        (
+            output.short(row["hash"]),
+            output.amount_text(row["amount"], currency),
+            names.get(row["payer"], output.short(row["payer"])),
+            names.get(row["payee"], output.short(row["payee"])),
+            row["refusal"],
+        )
+        for row in waiting
+    ]
+    columns = ("payment", "amount", "payer", "payee", "refused because")
+    return [output.heading("In suspense"), output.listing(columns, rows, ("amount",))] if rows else []
+
+
+def _decided(decisions: list[dict], names: dict[str, str], currency: Currency | None) -> list[RenderableType]:
+    rows = [
+        (
+            output.time_text(row["at"]),
+            str(row["operator"]),
+            f"payment {output.short(row['transfer'])} for the {row['what']}" if row["transfer"] else "dispute lifted",
+            names[row["device"]],
+            output.amount_text(row["amount"], currency),
+            row["reason"],
+        )
+        for row in decisions
+    ]
+    columns = ("when", "operator", "what", "whose", "amount", "why")
+    shown = output.listing(columns, rows, ("operator", "amount"))
+    return [output.heading("Decided by people"), shown] if rows else []
 
 
 def _money(money: dict, currency: Currency | None) -> RenderableType:
     rows = [
         (
             part.replace("_", " "),
-            _LONG_ID.sub(lambda found: found[0][:_SHORT], name),
+            _LONG_ID.sub(lambda found: output.short(found[0]), name),
             output.amount_text(amount, currency),
         )
         for part in PARTS
@@ -102,7 +136,7 @@ def _money(money: dict, currency: Currency | None) -> RenderableType:
 
 
 def _state(device: dict) -> str:
-    state = homes.blocked(device) or "good"
+    state = homes.blocked(device) or ("disputed: for people to settle" if device["disputed"] else "good")
     if device["pay_back_day"] is None:
         return state
     return f"{state}; paid back from {output.day_text(device['pay_back_day'])} on"
@@ -140,8 +174,9 @@ def _transfer_row(transfer: dict, own: str, names: dict[str, str], currency: Cur
     other = transfer["payee"] if paid else transfer["payer"]
     amount = -transfer["amount"] if paid else transfer["amount"]
     state = transfer["state"] + (f": {transfer['refusal']}" if transfer["refusal"] else "")
-    with_whom = f"{'to' if paid else 'from'} {names.get(other, other[:_SHORT])}"
-    return transfer["hash"][:_SHORT], output.amount_text(amount, currency), with_whom, state
+    state += f"; decided for the {transfer['decided']}" if transfer["decided"] else ""
+    with_whom = f"{'to' if paid else 'from'} {names.get(other, output.short(other))}"
+    return output.short(transfer["hash"]), output.amount_text(amount, currency), with_whom, state
 
 
 def _of_account(

@@ -5,6 +5,7 @@ Knows the meaning of commands and nothing of bytes on a cable or in the air; a l
 refuses, `UnreadableAnswer` for what is no answer, and what the link raises (`devices.errors`) when it is gone.
 """
 
+import secrets
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
@@ -63,8 +64,8 @@ class DeviceClient:
         return self._read(Counters.decode, self._command(apdu.COUNTERS))
 
     def generate_key(self) -> bytes:
-        """The device's public key; it makes the key if it has none."""
-        return self._command(apdu.GENERATE)
+        """The device's public key; if it has none it makes one, of its own randomness and of this computer's."""
+        return self._command(apdu.GENERATE, secrets.token_bytes(32))
 
     def personalise(
         self, root: bytes, operator: OperatorCertificate, certificate: Certificate, acknowledgement: Acknowledgement

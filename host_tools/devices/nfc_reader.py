@@ -50,7 +50,7 @@ class NfcReader:
         self._frontend = _open(path)
         try:
             self.wait_for_card(card_timeout_s)
-        except BaseException:
+        except BaseException:  # Ctrl-C too: nobody has the object yet who could close it
             self.close()
             raise
 
@@ -135,7 +135,7 @@ def _open_serial_pn532(path: str) -> nfc.clf.ContactlessFrontend:
     line = transport.TTY(path)
     try:
         device = pn532.init(line)
-    except BaseException:
+    except BaseException:  # Ctrl-C too
         line.close()
         raise
     device._path = line.port  # pyright: ignore[reportAttributeAccessIssue]  (as nfcpy's own connect does)

@@ -50,25 +50,25 @@ def _transfer(wallet: Device) -> Transfer:
     return Transfer.decode(stored[-1][4 : 4 + Transfer.size()])
 
 
+def _paid_twice(town: Town) -> tuple[list[Device], Device, FraudProof]:
+    """Two shops that a wallet and its copy have paid from one balance, the wallet, and the proof; nobody has synced."""
+    shops, wallet = [town.device(name, "terminal") for name in ("shop", "kiosk")], town.device("Ana", balance=900)
+    twin = clone(wallet)
+    sale(shops[0], wallet, 300)
+    sale(shops[1], twin, 700)
+    return shops, wallet, _against(town, wallet, *[_transfer(device).encode() for device in (wallet, twin)])
+
+
 @pytest.fixture
 def case(tmp_path: Path) -> Case:
     town = Town(tmp_path)
-    shop, other, wallet = (
-        town.device("shop", "terminal"),
-        town.device("kiosk", "terminal"),
-        town.device("Ana", balance=900),
-    )
-    twin = clone(wallet)
-    sale(shop, wallet, 300)
-    sale(other, twin, 700)
-    signed = [_transfer(device).encode() for device in (wallet, twin)]
-    proof = _against(town, wallet, *signed)
+    shops, wallet, proof = _paid_twice(town)
     folder = tmp_path / "far away"
     folder.mkdir()
     file = folder / "proof.json"
     fraud_file.write_new(file, proof)
-    for device in (shop, other):
-        town.sync(device)
+    for shop in shops:
+        town.sync(shop)
     return Case(town, wallet, proof, file)
 
 
@@ -355,17 +355,9 @@ def test_a_rolled_back_device_is_frozen_without_a_proof(tmp_path: Path):
 def test_a_proof_from_elsewhere_freezes_the_device(tmp_path: Path):
     """Two shops that never sync have shown each other what one wallet paid them."""
     town = Town(tmp_path)
-    shop, other, wallet = (
-        town.device("shop", "terminal"),
-        town.device("kiosk", "terminal"),
-        town.device("Ana", balance=900),
-    )
-    twin = clone(wallet)
-    sale(shop, wallet, 300)
-    sale(other, twin, 700)
-    signed = [_transfer(device).encode() for device in (wallet, twin)]
+    _, wallet, proof = _paid_twice(town)
     file = tmp_path / "proof.json"
-    fraud_file.write_new(file, _against(town, wallet, *signed))
+    fraud_file.write_new(file, proof)
     at = ("--ledger", town.url)
     assert "No proofs" in jiaozi("fraud", "list", *at).out
     said = in_json("fraud", "submit", file, *at)
