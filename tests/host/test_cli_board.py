@@ -30,7 +30,8 @@ def change(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new), encoding="utf-8")
 
 
-def test_list_tells_chip_flash_app_and_parts():
+def test_list_tells_chip_flash_app_and_parts(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("COLUMNS", "120")
     boards = {board["name"]: board for board in in_json("board", "list")["boards"]}
     assert list(boards) == board_names()
     assert boards["esp32s3-pos"] == {

@@ -48,7 +48,7 @@ def same(tmp_path: Path, micropython: str):
 
 
 def test_values_stand_where_the_names_were_and_the_names_are_gone(same):
-    texts, said = same(
+    texts, _ = same(
         pack__base="SIZE = 4\nKIND = 'kind'\nTOTAL = (SIZE * 2 + 1 | 16) << 3\nLEFT = SIZE - 1\n",
         pack__user="""
             from pack.base import SIZE, TOTAL as ALL

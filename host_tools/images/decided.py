@@ -1,0 +1,75 @@
+"""Decides in `start` what the board's description decides, and leaves out what would then never run.
+
+`start` names every part that a board can have and asks `board` which there are; a device has one board for life. A
+condition that hangs on nothing but `board` is worked out here as the device would, from the same constants; what is no
+condition stays a question to `board`.
+"""
+
+import ast
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any
+
+_BOARD = "board"
+_UNKNOWN = object()
+_COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+    ast.Is: operator.is_,
+    ast.IsNot: operator.is_not,
+}
+
+
+def decide(module: ast.Module, constants: Mapping[str, Any]) -> None:
+    """Rewrites `module` in place; `constants` are those of its `board`."""
+    _Decider(constants).visit(module)
+    ast.fix_missing_locations(module)
+
+
+class _Decider(ast.NodeTransformer):
+    def __init__(self, constants: Mapping[str, Any]) -> None:
+        self._constants = constants
+
+    def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:
+        truth = self._value(node.test)
+        if truth is _UNKNOWN:
+            return self.generic_visit(node)
+        return self._visited(node.body if truth else node.orelse)
+
+    def visit_IfExp(self, node: ast.IfExp) -> ast.AST:
+        truth = self._value(node.test)
+        if truth is _UNKNOWN:
+            return self.generic_visit(node)
+        return self.visit(node.body if truth else node.orelse)
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        self.generic_visit(node)
+        for index, statement in enumerate(node.body):
+            if isinstance(statement, ast.Return):
+                del node.body[index + 1 :]
+        return node
+
+    def _visited(self, statements: list[ast.stmt]) -> list[ast.stmt]:
+        kept: list[ast.stmt] = []
+        for statement in statements:
+            new = self.visit(statement)
+            kept += new if isinstance(new, list) else [new]
+        return kept
+
+    def _value(self, node: ast.expr) -> Any:
+        """What a condition's part is on this board, `_UNKNOWN` if that hangs on anything else."""
+        match node:
+            case ast.Constant(value=value):
+                return value
+            case ast.Attribute(value=ast.Name(id=name), attr=constant) if name == _BOARD:
+                return self._constants[constant]
+            case ast.Subscript(value=table, slice=ast.Constant(value=key)):
+                value = self._value(table)
+                return value if value is _UNKNOWN else value[key]
+            case ast.UnaryOp(op=ast.Not(), operand=operand):
+                value = self._value(operand)
+                return value if value is _UNKNOWN else not value
+            case ast.Compare(left=left, ops=[op], comparators=[right]) if type(op) in _COMPARISONS:
+                values = self._value(left), self._value(right)
+                return _UNKNOWN if _UNKNOWN in values else _COMPARISONS[type(op)](*values)
+        return _UNKNOWN
