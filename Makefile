@@ -8,7 +8,7 @@ STUBS := micropython-esp32-stubs==1.26.0.post1
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-setup lint firmware pictures model torture bench-crypto bench-tap clean
+.PHONY: help setup demo test test-setup lint firmware flash pictures model torture bench-crypto bench-tap clean
 .DELETE_ON_ERROR:
 
 help: ## List what can be made
@@ -30,9 +30,14 @@ lint: test-setup ## Style and types only
 
 test-setup: $(VENV)/.test typings/.installed
 
-firmware: setup ## Compile the firmware of one board: make firmware BOARD=esp32-pos
+firmware: setup ## Compile a board's firmware and lay out its flash: make firmware BOARD=esp32-pos [MICROPYTHON=FILE]
 	@test -n "$(BOARD)" || { echo "Which board? For example: make firmware BOARD=esp32-pos. There are:"; ls -d boards/*/; exit 2; }
 	@$(BIN)/python -m host_tools.images.compile $(BOARD) build/firmware/$(BOARD)
+	@! grep -q '^\[partitions\]' boards/$(BOARD)/board.toml || $(BIN)/jiaozi build $(BOARD) $(if $(MICROPYTHON),--micropython "$(MICROPYTHON)")
+
+flash: setup ## Write a board's flash: make flash BOARD=esp32-pos PORT=/dev/ttyUSB0 [MICROPYTHON=FILE]
+	@test -n "$(BOARD)" || { echo "Which board? For example: make flash BOARD=esp32-pos PORT=/dev/ttyUSB0"; exit 2; }
+	@$(BIN)/jiaozi flash $(BOARD) $(if $(PORT),--port "$(PORT)") $(if $(MICROPYTHON),--micropython "$(MICROPYTHON)")
 
 pictures: test-setup ## Draw the README's picture again, from the simulator's own screens
 	$(BIN)/python -m host_tools.story.pictures docs/pictures/tap.png

@@ -18,7 +18,8 @@ from host_tools.benchmarks.report import INSTRUCTIONS_PER_BYTECODE, INSTRUCTIONS
 from host_tools.benchmarks.timeline import Clock
 from host_tools.emulation import firmware
 from host_tools.emulation.device_crypto import BACKENDS, DeviceCrypto
-from host_tools.images.boards import CHIPS, PROJECT, load_board
+from host_tools.images.boards import PROJECT, load_board
+from host_tools.images.chips import CHIPS
 from host_tools.simulator.air import Air
 from host_tools.simulator.virtual_pn532 import VirtualPn532
 from protocol.card import Card

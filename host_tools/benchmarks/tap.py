@@ -20,6 +20,7 @@ from host_tools.benchmarks.bench_device import (
     BenchDevice,
     BenchError,
 )
+from host_tools.benchmarks.memory_link import Memory
 from host_tools.crypto import Signer
 from host_tools.devices.client import DeviceClient
 from host_tools.devices.serial_link import SerialLink
@@ -53,21 +54,6 @@ SOURCES = {
     "display": "bytes counted, nine bits each, at the board's I2C frequency",
     "pauses": "asked for by the driver or the other side",
 }
-
-
-class Memory:
-    """A link to a device on the bench."""
-
-    def __init__(self, device: BenchDevice) -> None:
-        self._device = device
-
-    def transceive(self, apdu: bytes) -> bytes:
-        answer = self._device.card.process(apdu)
-        self._device.card.after()
-        return answer
-
-    def close(self) -> None:
-        pass
 
 
 def measure() -> dict[str, Any]:

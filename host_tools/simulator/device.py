@@ -1,6 +1,6 @@
 """One simulated board: a process of the real MicroPython that runs the compiled firmware, and the chips around it.
 
-Its UARTs are socket pairs: the link goes through a pty (`link_path`, opened like any serial port), the radio to a
+Its lines are socket pairs: the link goes through a pty (`link_path`, opened like any serial port), the radio to a
 virtual PN532, the panel to a decoder whose screen and keys a person or a test uses. Its flash and settings are files in
 `state`.
 """
@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from host_tools.simulator.bus_wires import line_to
 from host_tools.simulator.endpoints import PtyEndpoint, child_uart
 from host_tools.simulator.panel import PanelDecoder, encode_keys
 from host_tools.simulator.reactor import Device, Reactor
@@ -80,13 +81,20 @@ class Panel(PanelDecoder):
 
 
 class SimulatedDevice:
-    """A board that is switched on by `start` and off by `stop`; its state folder outlives both."""
+    """A board that is switched on by `start` and off by `stop`; its state folder outlives both.
 
-    def __init__(self, name: str, firmware: Path, state: Path, reactor: Reactor, chip: VirtualPn532) -> None:
+    `nfc_kind` says how it talks to its chip, as in its description.
+    """
+
+    def __init__(
+        self, name: str, firmware: Path, state: Path, reactor: Reactor, chip: VirtualPn532, nfc_kind: str = "uart"
+    ) -> None:
         self.name = name
         self.state = state
         self.panel = Panel(name)
         self.chip = chip
+        self._nfc_kind = nfc_kind
+        self._nfc = line_to(chip, nfc_kind)
         self._firmware = firmware
         self._reactor = reactor
         self._cable_end, self._device_end = join()
@@ -109,7 +117,8 @@ class SimulatedDevice:
         self.state.mkdir(parents=True, exist_ok=True)
         screens = self.panel.screens
         uarts: dict[str, tuple[Device, socket.socket]] = {}
-        for uart, device in zip(_UARTS, (self._device_end, self.chip, self.panel), strict=True):
+        self._nfc = line_to(self.chip, self._nfc_kind)  # nothing is left of what an earlier process was cut off in
+        for uart, device in zip(_UARTS, (self._device_end, self._nfc, self.panel), strict=True):
             endpoint, theirs = child_uart()
             self._reactor.attach(device, endpoint)
             uarts[uart] = (device, theirs)
@@ -147,7 +156,7 @@ class SimulatedDevice:
         self._kill()
         said = self._last_words()
         self._process = None
-        for device in (self._device_end, self.chip, self.panel):
+        for device in (self._device_end, self._nfc, self.panel):
             self._reactor.detach(device)
         self.chip.power_off()
         return said

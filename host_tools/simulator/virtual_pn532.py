@@ -90,6 +90,12 @@ class VirtualPn532:
             self.output.clear()
             return data
 
+    @property
+    def is_asleep(self) -> bool:
+        """Whether the host's next bytes do no more than wake it."""
+        with self.air.lock:
+            return self._edges_missing > 0
+
     def _wake(self, data: bytes) -> bytes:
         """While asleep, count rising edges; bytes until there are enough are lost."""
         for index, byte in enumerate(data):

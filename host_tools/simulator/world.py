@@ -6,6 +6,7 @@ Everything a test, the demo or `jiaozi sim` needs to play: firmware built once p
 from pathlib import Path
 from types import TracebackType
 
+from host_tools.images.boards import load_board
 from host_tools.images.compile import shared_build
 from host_tools.simulator.air import Tap
 from host_tools.simulator.device import SimulatedDevice, SimulatorError
@@ -53,7 +54,8 @@ class World:
             raise SimulatorError(f"there is a {name} already")
         chip = self._hosted.add_chip(name)
         folder = name.lower().replace(" ", "-")
-        device = SimulatedDevice(name, self.firmware(board), self._state / folder, self.reactor, chip)
+        nfc_kind = load_board(board).nfc["kind"]
+        device = SimulatedDevice(name, self.firmware(board), self._state / folder, self.reactor, chip, nfc_kind)
         self.devices[name] = device
         device.start()
         return device

@@ -22,8 +22,6 @@ from host_tools.simulator.reactor import Reactor
 from host_tools.simulator.virtual_pn532 import VirtualPn532
 from tests import micropython
 
-_NDEF_AID = bytes.fromhex("d2760000850101")
-
 # A Type 4 tag with an NDEF text record, as far as a reader asks it; everything else is echoed.
 _CARD = """
 import json
