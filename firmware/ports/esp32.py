@@ -25,7 +25,16 @@ _CTRL_C = const(3)
 _SECRET_BYTES = const(32)
 _DRAWS = const(256)
 _SETTINGS = "/settings"
-_CLOSED = "import micropython\nmicropython.kbd_intr(-1)\nclosed = True\n"
+# `import` does not arm Ctrl-C again, as MicroPython does where it runs main.py itself.
+_CLOSED = """\
+import micropython
+micropython.kbd_intr(-1)
+import machine
+try:
+    import main
+finally:
+    machine.reset()
+"""
 _NVS_NOT_FOUND = const(-4354)  # ESP_ERR_NVS_NOT_FOUND, 0x1102, as MicroPython's OSError names it
 
 
@@ -236,7 +245,7 @@ def device_secret(may_make: bool) -> bytes:
 
 
 def close_prompt() -> None:
-    """From the first statement after each start on, Ctrl-C is data, and no error ends at the prompt (main.py)."""
+    """From the first statement after each start on, Ctrl-C is data, and no error ends at the prompt."""
     with open("/boot.py") as file:
         if file.read() == _CLOSED:
             return

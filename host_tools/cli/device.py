@@ -9,6 +9,7 @@ from host_tools.cli import control, journal_view, links, moving, options, output
 from host_tools.cli import home as homes
 from host_tools.cli.currencies import Currency
 from host_tools.cli.exits import BadInput
+from host_tools.cli.harden import harden
 from host_tools.cli.home import Home
 from host_tools.ledger import LedgerError
 from protocol import apdu
@@ -140,6 +141,7 @@ app.command()(moving.load)
 app.command()(moving.redeem)
 app.command()(control.lost)
 app.command()(control.lock)
+app.command()(harden)
 
 
 @app.command()

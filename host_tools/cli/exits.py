@@ -9,6 +9,7 @@ from host_tools.devices import errors as device_errors
 from host_tools.devices.client import UnreadableAnswer
 from host_tools.flashing import errors as flashing
 from host_tools.fraud_file import FraudFileError
+from host_tools.hardening import errors as hardening
 from host_tools.keys import KeyFileError
 from host_tools.ledger import errors as ledger_errors
 from protocol import errors as causes
@@ -111,6 +112,11 @@ _OF_ERROR: tuple[tuple[type[Exception], Exit], ...] = (
     (flashing.WrongChip, Exit.WRONG_CHIP),
     (flashing.MoneyThere, Exit.MONEY_THERE),
     (flashing.Stopped, Exit.HALF_DONE),
+    (hardening.KeyNotFit, Exit.KEY),
+    (hardening.DoesNotStart, Exit.LINK_GONE),
+    (hardening.ToolFailed, Exit.LINK_GONE),
+    (hardening.ImageNotFit, Exit.USAGE),
+    (hardening.HardeningError, Exit.REFUSED),
     (ledger_errors.NotProven, Exit.NOT_PROVEN),
     (KeyFileError, Exit.KEY),
     (device_errors.CardRemoved, Exit.CARD_REMOVED),

@@ -8,7 +8,15 @@ from tests import micropython
 
 # The chip's own modules, as far as this file of ours asks them. Everything above them is real, LittleFS too.
 CHIP = {
-    "machine": "class UART: pass\nclass Pin: pass\nclass I2C: pass\n",
+    "machine": """
+class UART: pass
+class Pin: pass
+class I2C: pass
+
+def reset():
+    print("reset")
+    raise SystemExit
+""",
     "esp32": """
 class NVS: pass
 
@@ -105,22 +113,40 @@ def test_closing_the_prompt_changes_what_runs_first_and_is_done_once(run) -> Non
 with open("/boot.py", "w") as file:
     file.write("open")
 port.close_prompt()
+print(os.listdir("/"))
 closed = open("/boot.py").read()
-print(sorted(os.listdir("/")))
+written = []
+open_file = open
+port.open = lambda *arguments: written.append(arguments[1:]) or open_file(*arguments)
 port.close_prompt()
-print(open("/boot.py").read() == closed)
-import micropython
-calls = []
-class Recorder:
-    def kbd_intr(self, character):
-        calls.append(character)
-import sys
-sys.modules["micropython"] = Recorder()
-scope = {}
-exec(closed, scope)
-print(calls, scope["closed"])
+print(written, open("/boot.py").read() == closed)
 """
-    assert run(script) == "['boot.py']\nTrue\n[-1] True\n"
+    assert run(script) == "['boot.py']\n[()] True\n"
+
+
+@pytest.mark.parametrize("application", ["print('runs')", "raise MemoryError('its own')", "raise KeyboardInterrupt"])
+def test_a_device_whose_prompt_is_closed_starts_again_whatever_happens(run, application: str) -> None:
+    """Where boot.py ends MicroPython listens to Ctrl-C again, and shows the prompt after an error: it never ends."""
+    script = f"""
+with open("/main.py", "w") as file:
+    file.write({f"import micropython; print(micropython.heard){chr(10)}{application}"!r})
+import sys
+sys.path.insert(0, "/")
+class MicroPython:
+    heard = 3
+    def const(self, value):
+        return value
+    def kbd_intr(self, character):
+        self.heard = character
+with open("/boot.py", "w") as file:
+    file.write("open")
+port.close_prompt()
+sys.modules["micropython"] = MicroPython()
+exec(open("/boot.py").read(), dict())
+print("prompt")
+"""
+    said = "-1\nruns\nreset\n" if "print" in application else "-1\nreset\n"
+    assert run(script) == said
 
 
 def test_key_bytes_are_as_many_as_asked_for_and_never_the_same(run) -> None:
@@ -129,13 +155,3 @@ first, second = port.key_bytes(32), port.key_bytes(32)
 print(len(first), len(port.key_bytes(16)), first != second)
 """
     assert run(script) == "32 16 True\n"
-
-
-@pytest.mark.parametrize(("closed", "ended"), [("", "error\n"), ("closed = True\n", "reset\nerror\n")])
-def test_a_device_whose_prompt_is_closed_starts_again_whatever_happens(tmp_path: Path, closed: str, ended: str) -> None:
-    """main.py, which runs in the same names as boot.py before it: an error there would end at the prompt."""
-    (tmp_path / "start.py").write_text("def run():\n    raise MemoryError('of its own')\n")
-    (tmp_path / "machine.py").write_text("def reset():\n    print('reset')\n")
-    main = (micropython.ROOT / "firmware" / "main.py").read_text()
-    script = f"{closed}source = {main!r}\ntry:\n    exec(source, globals())\nexcept MemoryError:\n    print('error')\n"
-    assert micropython.run(script, extra_path=[tmp_path]) == ended
