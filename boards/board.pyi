@@ -7,9 +7,9 @@ PORT: str  # module of `firmware/ports/`
 APP: str  # "wallet" or "terminal"
 
 LINK: dict  # for `ports.*.open_uart`, with its `baudrate`
-# {"kind": "uart", ..} with the rest as LINK's, {"kind": "i2c", "id": 0, "sda": 21, "scl": 22, "frequency_hz": 400000} or
-# {"kind": "spi", "id": 1, "sck": 18, "mosi": 23, "miso": 19, "cs": 26, "frequency_hz": 1000000}; simulated, the buses
-# are {"kind": .., "env": ..}
+# {"kind": "uart", ..} with the rest as LINK's, {"kind": "i2c", "id": 0, "sda": 21, "scl": 22, "frequency_hz": 400000}
+# or {"kind": "spi", "id": 1, "sck": 18, "mosi": 23, "miso": 19, "cs": 26, "frequency_hz": 1000000}; simulated, a bus is
+# {"kind": .., "env": "JIAOZI_NFC"}
 NFC: dict
 PANEL: dict | None
 

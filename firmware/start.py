@@ -38,12 +38,17 @@ def _run(port) -> None:
         port.set_clock(board.CLOCK_HZ)
     title, hint, modes = ROLES[board.APP]
     link = port.open_uart(board.LINK, board.LINK["baudrate"])
-    if "baudrate" in board.NFC:
+    if board.NFC["kind"] == "uart":
         nfc = port.open_uart(board.NFC, board.NFC["baudrate"])
-    else:
-        from start_bus import open_nfc
+    elif board.NFC["kind"] == "i2c":
+        from drivers.pn532_i2c import I2cLine
 
-        nfc = open_nfc(port)
+        nfc = I2cLine(port.i2c(board.NFC), port)
+    else:
+        from drivers.pn532_spi import SpiLine
+
+        name = board.PORT + "_spi"
+        nfc = SpiLine(getattr(__import__("ports." + name), name).open_spi, board.NFC, port)
     uarts = [link, nfc]
     panel = None
     if board.PANEL:
@@ -91,7 +96,7 @@ def _display(panel, port):
 
     try:
         return Ssd1306(port.i2c(board.DISPLAY["i2c"]), board.DISPLAY["address"])
-    except ChipError:  # it still beeps, syncs and redeems; a screen that comes loose later ends here too
+    except (ChipError, OSError):  # it still beeps, syncs and redeems; a screen that comes loose later ends here too
         return NoDisplay()
 
 

@@ -101,11 +101,11 @@ def command(ins: int, data: bytes = b"", p1: int = 0, p2: int = 0, cla: int = CL
     return head + (bytes((len(data),)) + data if data else b"") + b"\x00"
 
 
-def chained(ins: int, data: bytes) -> list[bytes]:
-    """The command APDUs that carry `data` of any length up to MAX_CHAIN_BYTES."""
-    cuts = range(0, max(len(data), 1), MAX_DATA_BYTES)
-    last = len(data) - MAX_DATA_BYTES
-    return [command(ins, data[at : at + MAX_DATA_BYTES], cla=CLA_OWN | (CLA_CHAIN if at < last else 0)) for at in cuts]
+def chained(ins: int, data: bytes, part: int = MAX_DATA_BYTES) -> list[bytes]:
+    """The command APDUs that carry `data` of any length up to MAX_CHAIN_BYTES, at most `part` bytes each."""
+    cuts = range(0, max(len(data), 1), part)
+    last = len(data) - part
+    return [command(ins, data[at : at + part], cla=CLA_OWN | (CLA_CHAIN if at < last else 0)) for at in cuts]
 
 
 def select(aid: bytes) -> bytes:

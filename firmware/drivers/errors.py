@@ -10,4 +10,4 @@ class CardGone(DriverError):
 
 
 class ChipError(DriverError):
-    """The chip does not answer, or answers nonsense. Remedy: check wiring, power and the board's HSU jumpers."""
+    """The chip does not answer, or answers nonsense. Remedy: check wiring, power and the chip's jumpers."""

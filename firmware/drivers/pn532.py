@@ -99,7 +99,7 @@ class Pn532:
                 continue
             now = port.ticks_ms()
             if not self._acknowledged and port.ticks_diff(now, self._sent_at) >= _ACK_TIMEOUT_MS:
-                self._repeat(_WAKE_UP + self._frame, "no answer from the PN532: check wiring, power and HSU jumpers")
+                self._repeat(_WAKE_UP + self._frame, "no answer from the PN532: check wiring, power and its jumpers")
             left = timeout_ms - port.ticks_diff(now, start)
             if left <= 0:
                 return None

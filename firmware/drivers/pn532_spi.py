@@ -2,50 +2,39 @@
 
 from micropython import const
 
-from drivers.pn532_bus import HEAD_BYTES, frame_bytes
+from drivers.pn532_bus import BusLine
 
 _WRITE = b"\x01"
 _STATUS = b"\x02"
 _READ = b"\x03"
-_READY = const(1)  # the whole byte: a line that nobody drives reads FF
+_READY = b"\x01"  # the whole byte: a line that nobody drives reads FF
 _WAKE_MS = const(2)  # select is low so long until a sleeping chip's clock runs
 
 
-class SpiBus:
-    """The chip where `spec` says, for `pn532_bus.BusLine`. `open_spi` is `ports.*_spi`'s."""
+class SpiLine(BusLine):
+    """The chip where `spec` says. `open_spi` is `ports.*_spi`'s."""
 
     def __init__(self, open_spi, spec: dict, port) -> None:
-        self._spi, self._select = open_spi(spec, mode=0, lsb_first=True)
-        self._port = port
-        self._status = bytearray(1)
+        BusLine.__init__(self, open_spi(spec, mode=0, lsb_first=True), port)
 
-    def wake(self) -> None:
-        """A sleeping chip wakes when it is selected."""
-        self._select(0)
+    def _wake(self) -> None:
+        select = self._bus[1]
+        select(0)
         self._port.sleep_ms(_WAKE_MS)
-        self._select(1)
+        select(1)
 
-    def is_ready(self) -> bool:
-        """Whether the chip has a frame for us."""
-        self._begin(_STATUS)
-        self._spi.readinto(self._status)
-        self._select(1)
-        return self._status[0] == _READY
+    def _fetch(self, count: int) -> bytes | None:
+        if count:
+            return self._transfer(_READ, count)
+        return b"" if self._transfer(_STATUS, 1) == _READY else None
 
-    def read(self) -> bytes:
-        """The frame that is ready. It is fetched whole while the chip stays selected, else it stays ready."""
-        self._begin(_READ)
-        head = self._spi.read(HEAD_BYTES)
-        count = frame_bytes(head)
-        rest = self._spi.read(count - HEAD_BYTES) if count > HEAD_BYTES else b""
-        self._select(1)
-        return (head + rest)[:count]
+    def _send(self, frame: bytes) -> None:
+        self._transfer(_WRITE + frame, 0)
 
-    def write(self, frame: bytes) -> None:
-        self._begin(_WRITE)
-        self._spi.write(frame)
-        self._select(1)
-
-    def _begin(self, what: bytes) -> None:
-        self._select(0)
-        self._spi.write(what)
+    def _transfer(self, data: bytes, count: int) -> bytes:
+        spi, select = self._bus
+        select(0)
+        spi.write(data)
+        answer = spi.read(count) if count else b""  # nothing cannot be read
+        select(1)
+        return answer

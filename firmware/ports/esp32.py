@@ -7,7 +7,7 @@ import os
 import select
 import sys
 from hashlib import sha256
-from time import sleep_ms, ticks_diff, ticks_ms, ticks_us  # noqa: F401  (this module's own names, like on every port)
+from time import sleep_ms, ticks_diff, ticks_ms, ticks_us  # this module's own names, like on every port
 
 import machine
 import micropython
@@ -64,8 +64,7 @@ class Uart:
             view = view[self.stream.write(view) or 0 :]
 
     def set_baudrate(self, rate: int) -> None:
-        """Bits per second, after what was written has left at the old rate."""
-        self.stream.flush()
+        """Bits per second, after what was written has left at the old rate: `init` waits for that, a second at most."""
         self.stream.init(baudrate=rate)
 
     def close(self) -> None:
@@ -116,11 +115,16 @@ def open_uart(spec: dict, baudrate: int) -> Uart | Console:
 
 
 def wait(uarts: list[Uart | Console], timeout_ms: int) -> None:
-    """Returns as soon as one of `uarts` has input, or after `timeout_ms`."""
+    """Returns within a millisecond when one of `uarts` has input, or after `timeout_ms`.
+
+    A poll with a timeout looks only at every tick, of 10 ms in stock MicroPython: a reader's RATS is lost after 5.
+    """
     poll = select.poll()
     for uart in uarts:
         poll.register(uart.stream, select.POLLIN)
-    poll.poll(timeout_ms)
+    since = ticks_ms()
+    while not poll.poll(0) and ticks_diff(ticks_ms(), since) < timeout_ms:
+        sleep_ms(1)
 
 
 class Flash:
@@ -256,7 +260,8 @@ def close_prompt() -> None:
 
 def set_clock(hz: int) -> None:
     """The processor's; on ESP32, MicroPython starts with 160 of its 240 MHz."""
-    machine.freq(hz)
+    if machine.freq() != hz:
+        machine.freq(hz)
 
 
 def reset() -> None:

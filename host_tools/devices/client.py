@@ -24,6 +24,11 @@ from protocol.objects import (
 
 T = TypeVar("T")
 
+# A chip's console keeps 259 bytes until its program takes them (MicroPython's ports/esp32/mphalport.c) and has no flow
+# control: a command whose frame is no longer than that survives whatever the device is doing, and a line without a rate
+# of its own, like socket://. One of 240 bytes of data has a frame of 255.
+_DATA_BYTES = 240
+
 
 class Link(Protocol):
     """Carries one command APDU and its response."""
@@ -105,7 +110,7 @@ class DeviceClient:
 
     def _command(self, ins: int, data: bytes = b"") -> bytes:
         answer = b""
-        for command in apdu.chained(ins, data):
+        for command in apdu.chained(ins, data, _DATA_BYTES):
             answer = self._send(command)
         return answer
 

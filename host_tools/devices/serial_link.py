@@ -21,7 +21,7 @@ ANSWER_TIMEOUT_S = 3.0
 MAXIMUM_RESENDS = 3
 # A board that opening its USB port has reset needs about a second to boot; the hello is repeated meanwhile.
 _HELLO_TIMEOUT_S = 0.5
-HELLO_RESENDS = 11
+HELLO_RESENDS = 19
 # How long one read waits. Set once, at opening: a port of rfc2217:// negotiates everything anew when it changes.
 _READ_TIMEOUT_S = 0.05
 _MAXIMUM_HEARD_BYTES = 16_384  # of what came instead of a hello: a chip that starts again and again has said it by then

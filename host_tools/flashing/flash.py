@@ -18,6 +18,7 @@ from host_tools.flashing.plan import (
     is_begun,
     places,
     segments,
+    zero_md5,
 )
 from host_tools.images import micropython_image, partition_table
 from host_tools.images.chips import CHIPS
@@ -131,11 +132,13 @@ def _table(link: "ChipLink", image: Image) -> tuple[bool, list[Place]]:
     try:
         return True, [(entry.name, entry.offset, entry.size) for entry in partition_table.read_table(data)]
     except TableError:
-        return is_begun(data, ours), []
+        return is_begun(data, ours) or not any(data), []
 
 
 def _settings(link: "ChipLink", wanted: Part) -> tuple[bool, bool]:
     """Whether they are new, and whether they begin as a file system does."""
+    if link.md5(wanted.offset_bytes, len(wanted.data)) == zero_md5(len(wanted.data)):
+        return True, False
     root = _contents(link, wanted.offset_bytes, 2 * BLOCK_BYTES, wanted.data)
     rest = wanted.data[len(root) :]
     rest_md5 = link.md5(wanted.offset_bytes + len(root), len(rest))

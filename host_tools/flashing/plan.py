@@ -26,6 +26,10 @@ HEAD_BYTES = {CODE: 2 * SECTOR_BYTES, MICROPYTHON: SECTOR_BYTES}
 Place = tuple[str, int, int]  # name, offset, size
 
 
+def zero_md5(size: int) -> str:
+    return hashlib.md5(bytes(size)).hexdigest()
+
+
 def blank_md5(size: int) -> str:
     return hashlib.md5(b"\xff" * size).hexdigest()
 
@@ -81,6 +85,11 @@ class Region:
     def is_blank(self) -> bool:
         return self.md5 == blank_md5(self.size_bytes)
 
+    @property
+    def is_zero(self) -> bool:
+        """As nothing leaves it: an emulated chip's flash, newly made."""
+        return self.md5 == zero_md5(self.size_bytes)
+
 
 @dataclass(frozen=True)
 class Found:
@@ -132,7 +141,9 @@ def used(found: Found) -> tuple[Region, ...]:
     """Where money, or the key to it, may be."""
     own = [region for region in found.money if not (region.name == "settings" and found.settings_are_new)]
     return tuple(
-        region for region in (*own, *found.elsewhere) if region.name in ("settings", "journal") and not region.is_blank
+        region
+        for region in (*own, *found.elsewhere)
+        if region.name in ("settings", "journal") and not (region.is_blank or region.is_zero)
     )
 
 
@@ -149,8 +160,9 @@ def make_plan(image: Image, found: Found, lose_money: bool = False) -> Plan:
     is_first = lose_money or not used(found)
     lost = _lost(found) if lose_money and used(found) else ()
     parts = (*image.parts, image.settings) if is_first else image.parts
-    kept = tuple(r for r in found.money if r not in lost and not (is_first and r.name == image.settings.name))
-    return Plan(is_first, tuple(_steps(image, parts, found, lost)), parts, kept, lost)
+    erased = lost or (tuple(r for r in found.money if r.is_zero) if is_first else ())
+    kept = tuple(r for r in found.money if r not in erased and not (is_first and r.name == image.settings.name))
+    return Plan(is_first, tuple(_steps(image, parts, found, erased)), parts, kept, lost)
 
 
 def _check_micropython(image: Image, found: Found) -> None:
@@ -186,8 +198,8 @@ def _check_money(found: Found) -> None:
         )
     if there and not found.settings_have_files:
         raise MoneyThere(
-            f"There is something in `{there[0].name}`, and `settings` are damaged, half erased, or never were a"
-            f" device's: it could not start with them. {lost}."
+            f"There is something in `{there[0].name}`, and `settings` are damaged, half erased, or another"
+            f" program's data: a device could not start with them. {lost}."
         )
 
 
@@ -201,15 +213,15 @@ def _lost(found: Found) -> tuple[Region, ...]:
     return tuple(sorted(regions, key=lambda region: MONEY_PARTITIONS.index(region.name)))
 
 
-def _steps(image: Image, parts: tuple[Part, ...], found: Found, lost: tuple[Region, ...]) -> Iterator[Step]:
+def _steps(image: Image, parts: tuple[Part, ...], found: Found, erased: tuple[Region, ...]) -> Iterator[Step]:
     order = (BOOTLOADER, MICROPYTHON, CODE, image.settings.name, TABLE)
     all_segments = [segment for name in order for part in parts if part.name == name for segment in segments(part)]
     writes = [
         segment
         for segment in all_segments
-        if segment not in found.matching or any(_overlaps(segment, region) for region in lost)
+        if segment not in found.matching or any(_overlaps(segment, region) for region in erased)
     ]
-    if not writes and not lost:
+    if not writes and not erased:
         return
     again = {CODE}
     if any(segment.part in (BOOTLOADER, MICROPYTHON) for segment in writes):
@@ -218,7 +230,7 @@ def _steps(image: Image, parts: tuple[Part, ...], found: Found, lost: tuple[Regi
     for name in (CODE, MICROPYTHON):
         if name in heads and name not in found.blank_heads:
             yield Step(name, heads[name].offset_bytes, len(heads[name].data))
-    for region in lost:
+    for region in erased:
         yield Step(region.name, region.offset_bytes, region.size_bytes)
     for segment in all_segments:
         if segment in writes and not segment.is_head or segment == heads.get(MICROPYTHON):

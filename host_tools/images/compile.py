@@ -1,12 +1,13 @@
 """Compiles what one board runs to `.mpy` with mpy-cross: `firmware/`, `protocol/`, the generated `board.py`, and the
 modules that are generated for the board's architecture (`machine_code.modules`).
 
-Only what the board's port, parts and architecture need is shipped (`_ONLY_FOR`). The packages of `_PACKAGES` become one
-module (`gather`, `link`) without what the board does not use (`unused`), named constants become numbers (`constants`)
-and private names short (`private`), because a board has few bytes and names cost many. Functions in assembler get the
-form that stock MicroPython loads (`machine_code.mpy`). The same sources give the same bytes anywhere: no time, no
-absolute path goes in. Compiled modules are kept in `build/mpy` under the hash of everything that makes them, so that
-repeating is cheap and nothing stale can be picked up.
+Only what the board's port, parts and architecture need is shipped (`_ONLY_FOR`), and what the description answers is
+asked no more (`decided`). The packages of `_PACKAGES` become one module (`gather`, `link`) without what the board does
+not use (`unused`), named constants become numbers (`constants`) and private names short (`private`), because a board
+has few bytes and names cost many. Functions in assembler get the form that stock MicroPython loads
+(`machine_code.mpy`). The same sources give the same bytes anywhere: no time, no absolute path goes in. Compiled modules
+are kept in `build/mpy` under the hash of everything that makes them, so that repeating is cheap and nothing stale can
+be picked up.
 
 `python -m host_tools.images.compile <board> <folder>` prints the sizes.
 """
@@ -172,7 +173,8 @@ def _built(board: Board, architecture: str | None) -> Iterator[tuple[str, bytes]
             yield "board.mpy", _compiled(source, name, shown, architecture)
         else:
             modules[_dotted(name)] = _parsed(source, shown)
-    decide(modules["start"], board.constants())
+    if "start" in modules:
+        decide(modules["start"], board.constants())
     written = list(modules)
     try:
         modules = gather(modules, _PACKAGES, _LINKED)

@@ -16,6 +16,7 @@ from host_tools.images.boards import Board, load_board
 from host_tools.images.chips import CHIPS
 from host_tools.images.compile import shared_build
 from host_tools.images.filesystem import NoRoom
+from host_tools.images.flash_layout import MONEY_PARTITIONS
 from host_tools.images.micropython_image import ImageError, MicroPython, read_micropython
 
 # A board's `.mpy` but those of `crypto`, which are machine code: what is left of flash and heap is for money.
@@ -75,14 +76,16 @@ class Image:
         return hashlib.sha256(self.merged()).hexdigest()
 
     def merged(self) -> bytes:
-        """A new device's flash from the first part to the end of the empty settings. It is blank where `nvs` is: on a
-        device with money this must not be written in one piece.
+        """A new device's flash from the first part to the end of its journal, whatever the chip held before.
+
+        It is blank where `nvs` and `journal` are: on a device with money this must not be written in one piece.
         """
         data = bytearray()
         for part in sorted((*self.parts, self.settings), key=lambda part: part.offset_bytes):
             gap = part.offset_bytes - self.offset_bytes - len(data)
             data += b"\xff" * gap + part.data
-        return bytes(data)
+        end_bytes = max(self.board.partition(name).end_bytes for name in MONEY_PARTITIONS)
+        return bytes(data).ljust(end_bytes - self.offset_bytes, b"\xff")
 
     def sizes(self) -> dict[str, dict[str, int]]:
         """Part -> bytes in use, and of how many."""

@@ -1,9 +1,12 @@
-"""New terminals: what one may do before anybody knows it. The one place that knows this rule.
+"""What a payee in league could still void, and how little of it gets away. The one place that knows these rules.
 
 A terminal that nobody knows yet could credit payments and void them all the same: until the payers sync, only its own
 word says which. So for its first HOLD_DAYS it redeems no more than the payers have confirmed, and what it pays to
 others of the rest, who may redeem it at once, is taken off the sum that its next Certificate lets it spend. So all that
 leaves it unconfirmed in those days is one sum limit.
+
+The same for a payer that does not let its journal show as paid what its payees have redeemed: what stands open comes
+off its next sum, until the sync after it has heard. So all that a Void can bring back to it is one sum limit.
 """
 
 from sqlalchemy import Connection, Row
@@ -31,7 +34,8 @@ def limits_of(connection: Connection, device: Row, now: int) -> dict[str, int]:
     What restricts it is only the sum that it pays out: it sells, syncs and redeems as any other.
     """
     carried = registry.limits_of(device)
+    open_sum = transfers.posted_but_open(connection, device.id)
     if is_new(device, now):
-        passed_on = max(0, -redeemable(connection, device, now))
-        carried["sum_limit"] = max(0, carried["sum_limit"] - passed_on)
+        open_sum += max(0, -redeemable(connection, device, now))
+    carried["sum_limit"] = max(0, carried["sum_limit"] - open_sum)
     return carried

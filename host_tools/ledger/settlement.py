@@ -194,7 +194,7 @@ class _Sync:
         known = self._closed_debit(record)
         if known is None:
             return "it closes a Transfer that the ledger does not hold"
-        refused = transfers.close(self._connection, known, record.seq, record.body.outcome)
+        refused = transfers.close(self._connection, known, record.seq, record.body.outcome, self._now)
         heard = self._hear(record.evidence, known)
         return refused or heard
 

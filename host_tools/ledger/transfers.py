@@ -5,6 +5,7 @@ signed a Receipt, the payee signed a Void or a watermark above it, the credit wa
 facts alone follows which account holds the money, and `place` moves it there from wherever it was. That makes
 settlement idempotent and the order of syncs irrelevant:
 
+    claimed, and the payer's journal has shown it as paid: the payee's purse, whatever Void comes then
     voided                      the payer's purse (a Void beats a claim, and a decision)
     decided for the payer       the payer's purse
     claimed and refused         suspense, unless people have decided for the payee
@@ -204,12 +205,12 @@ def _outdated(connection: Connection, transfer: Transfer, receipt_seq: int) -> b
 
 def void(connection: Connection, transfer_hash: bytes, proof: bytes, now: int) -> None:
     """The payee's Void of a known Transfer (its signature was checked)."""
-    if (_row(connection, transfer_hash).void or b"")[:1] != bytes((Void.TYPE,)):  # a watermark names no Transfer
+    if not _names_transfer(_row(connection, transfer_hash).void):
         _know(connection, transfer_hash, void=proof)
     place(connection, transfer_hash, now)
 
 
-def close(connection: Connection, known: Row, seq: int, outcome: int) -> str | None:
+def close(connection: Connection, known: Row, seq: int, outcome: int, now: int) -> str | None:
     """The payer's journal says at `seq` how it ended: no Resolution is needed. Returns why it is refused, or None.
 
     A debit ends once: no journal of ours closes it again.
@@ -217,6 +218,7 @@ def close(connection: Connection, known: Row, seq: int, outcome: int) -> str | N
     if known.closed_seq not in (None, seq):
         return "this debit is closed in another record already"
     _know(connection, known.hash, closed_seq=seq, closed_as=outcome)
+    place(connection, known.hash, now)
     return None
 
 
@@ -298,11 +300,22 @@ def beyond_the_device(connection: Connection) -> dict[bytes, int]:
 
 
 def unconfirmed(connection: Connection, payee: bytes) -> int:
-    """What was posted to the payee on its own word alone: the payers' journals have not shown it yet."""
-    alone = select(func.coalesce(func.sum(transfers.c.amount), 0)).where(
-        transfers.c.state == POSTED, transfers.c.payee == payee, transfers.c.debited.is_(False)
-    )
-    return int(connection.execute(alone).scalar_one())
+    """What was posted to the payee on its own word alone: the payers' journals have not shown it as paid yet.
+
+    A debit in doubt confirms nothing: the payee may still void it.
+    """
+    return _sum_of_open(connection, transfers.c.payee == payee)
+
+
+def posted_but_open(connection: Connection, payer: bytes) -> int:
+    """What the payer's journal shows, but not as paid, though its payee has it."""
+    return _sum_of_open(connection, transfers.c.payer == payer, transfers.c.debited.is_(True))
+
+
+def _sum_of_open(connection: Connection, *wanted) -> int:
+    not_paid = or_(transfers.c.closed_as.is_(None), transfers.c.closed_as != PAID)
+    total = select(func.coalesce(func.sum(transfers.c.amount), 0))
+    return int(connection.execute(total.where(transfers.c.state == POSTED, not_paid, *wanted)).scalar_one())
 
 
 def _count_from_frozen(connection: Connection, payee: bytes, payer: bytes, amount: int) -> None:
@@ -339,17 +352,17 @@ def place(connection: Connection, transfer_hash: bytes, now: int) -> None:
         _count_from_frozen(connection, payee.id, payer.id, row.amount)
     _know(connection, transfer_hash, state=state, held_by=holder)
     signed_void: bytes = row.void or b""
-    named = signed_void[:1] == bytes((Void.TYPE,))  # a watermark names no Transfer
-    if named and row.receipt is not None and payee is not None:
+    if _names_transfer(signed_void) and row.receipt is not None and payee is not None:
         what = "claimed and voided one Transfer"
         freeze(connection, row.payee, RECEIPT_AND_VOID, what, row.receipt, signed_void, now)
 
 
 def _holder(connection: Connection, row: Row, payer: Row, payee: Row | None) -> tuple[str, int]:
-    if row.void is not None:
-        return VOID, payer.purse
-    if row.decided == FOR_PAYER:
-        return RETURNED, payer.purse
+    if not _both_say_paid(row):
+        if row.void is not None:
+            return VOID, payer.purse
+        if row.decided == FOR_PAYER:
+            return RETURNED, payer.purse
     refused = row.refusal is not None and row.decided != FOR_PAYEE
     if row.receipt is not None and (refused or payee is None):
         return REFUSED, books.operator_account(connection, books.SUSPENSE, payer.operator)
@@ -360,6 +373,22 @@ def _holder(connection: Connection, row: Row, payer: Row, payee: Row | None) -> 
     if row.debited:
         return PENDING, books.operator_account(connection, books.PENDING, payer.operator)
     return KNOWN, payer.purse
+
+
+def _both_say_paid(row: Row) -> bool:
+    """The payee's claim is good, and the payer's journal has shown it as paid: from then on no Void moves the money.
+
+    No honest device has such a Void. Payer and payee together could else make any number of payments, take the money
+    out, and have all of it back; nor does what the payee shows late of its own journal (OUTDATED) make one count. A
+    watermark still counts: it voided what the payee only claimed afterwards.
+    """
+    claimed = row.receipt is not None and row.refusal in (None, OUTDATED) and row.decided is None
+    return claimed and row.closed_as == PAID and (row.void is None or _names_transfer(row.void))
+
+
+def _names_transfer(proof: bytes | None) -> bool:
+    """Whether this proof that a Transfer is void is a Void; a watermark names no Transfer."""
+    return (proof or b"")[:1] == bytes((Void.TYPE,))
 
 
 def _unspoken_void(connection: Connection, row: Row, payee: Row | None) -> bytes | None:

@@ -14,7 +14,6 @@ I2C_ADDRESS = 0x24
 READY, NOT_READY = 0x01, 0x00
 _SPI_WRITE, _SPI_STATUS, _SPI_READ = 0x01, 0x02, 0x03
 _SPI_MODE = 0
-_FILL = 0x00  # what the chip clocks out when it has nothing to say
 _WAKE_UP = b"\x55\x55" + bytes(14)  # edges for the UART's wake-up: the virtual chip has no other
 
 
@@ -84,11 +83,13 @@ def _frame_end(data: bytes) -> int:
 class SpiFace:
     """Levels of the selecting pin, and bytes both ways while it is low, each as on the wire: first bit highest.
 
-    `log` holds every transaction, what the host and what the chip said, with the chip's order of bits.
+    `log` holds every transaction, what the host and what the chip said, with the chip's order of bits. `fill` is what
+    the chip clocks out when it has nothing to say.
     """
 
     def __init__(self, chip: VirtualPn532) -> None:
         self.outbox = Outbox(chip)
+        self.fill = 0x00
         self.log: list[tuple[bytes, bytes]] = []
         self._mode = _SPI_MODE
         self._slept = False
@@ -121,7 +122,7 @@ class SpiFace:
             return b"\xff" * len(mosi)  # nobody drives the line
         miso = bytearray()
         for byte in mosi:
-            miso.append(self._next() if self._said else _FILL)
+            miso.append(self._next() if self._said else self.fill)
             self._said.append(reversed_bits(byte))
         self._answered += miso
         return bytes(map(reversed_bits, miso))
@@ -131,23 +132,24 @@ class SpiFace:
         if self._said[0] == _SPI_STATUS:
             return READY if self._frame or self.outbox.look() else NOT_READY
         if self._said[0] != _SPI_READ:
-            return _FILL
+            return self.fill
         if not self._frame and len(self._said) == 1 and self.outbox.is_ready:
             self._frame = self.outbox.fetch()
         byte, self._frame = self._frame[:1], self._frame[1:]
-        return byte[0] if byte else _FILL
+        return byte[0] if byte else self.fill
 
 
 class I2cFace:
     """Transactions from START to STOP; the first byte is address and direction.
 
     `log` holds them, what the host and what the chip said, None where it did not acknowledge. It does not the next
-    `busy` times, nor the first time when it sleeps.
+    `busy` times, nor the first time when it sleeps. `fill` is what it clocks out when it has nothing to say.
     """
 
     def __init__(self, chip: VirtualPn532) -> None:
         self.outbox = Outbox(chip)
         self.busy = 0
+        self.fill = 0x00
         self.log: list[tuple[bytes, bytes | None]] = []
 
     def write(self, data: bytes) -> bool:
@@ -177,11 +179,11 @@ class I2cFace:
 
     def _answer(self, count: int) -> bytes:
         if not self.outbox.look():
-            return bytes((NOT_READY,)) + bytes((_FILL,)) * (count - 1)
+            return bytes((NOT_READY,)) + bytes((self.fill,)) * (count - 1)
         if count == 1:
             return bytes((READY,))
         frame = self.outbox.fetch()  # what is left of it after `count` bytes is lost
-        return (bytes((READY,)) + frame + bytes((_FILL,)) * count)[:count]
+        return (bytes((READY,)) + frame + bytes((self.fill,)) * count)[:count]
 
 
 def reversed_bits(byte: int) -> int:

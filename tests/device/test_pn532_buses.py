@@ -21,7 +21,7 @@ from host_tools.simulator.world import TERMINAL_BOARD, WALLET_BOARD
 from host_tools.story.hands import exchanges_of
 from tests import micropython
 from tests.device.table import TERMINAL_KIND, WALLET_KIND, Table
-from tests.host.test_boards_nfc import board_with
+from tests.host.test_boards_nfc import I2C, SHARED_I2C, SPI, board_with
 
 KINDS = ("spi", "i2c")
 PRICE = 18_50
@@ -80,20 +80,34 @@ def test_a_sale_is_the_same_on_the_air_as_over_a_uart(tmp_path: Path, over_uart:
     assert tap.radio_us == pytest.approx(over_uart.radio_us)
 
 
-def test_only_a_board_with_such_a_line_carries_its_drivers(tmp_path: Path) -> None:
-    carried = {}
-    for kind in KINDS:
-        folder = tmp_path / kind
-        folder.mkdir()
-        out = folder / "out"
-        files = build_modules(board_with(simulated(kind), folder, "sim-wallet").name, out, folder)
-        carried[kind] = {str(file.relative_to(out)) for file in files if "unix_" in file.name or "bus" in file.name}
-    both = {"start_bus.mpy", "ports/unix_wire.mpy"}
-    assert carried == {"spi": both | {"ports/unix_spi.mpy"}, "i2c": both | {"ports/unix_i2c.mpy"}}
-    out = tmp_path / "uart"
-    names = {file.name for file in build_modules("sim-wallet", out)}
-    assert not names & {"start_bus.mpy", "unix_wire.mpy", "unix_spi.mpy", "unix_i2c.mpy"}
-    assert b"SpiBus" not in (out / "jiaozi.mpy").read_bytes()
+# Base, what stands for its UART, the ports' modules it carries, and how many bytes of bytecode it may cost.
+BOARDS = {
+    "spi": ("sim-wallet", simulated("spi"), "SpiLine", {"unix.mpy", "unix_wire.mpy", "unix_spi.mpy"}, None),
+    "i2c": ("sim-wallet", simulated("i2c"), "I2cLine", {"unix.mpy", "unix_wire.mpy", "unix_i2c.mpy"}, None),
+    "chip's spi": ("esp32-pos", SPI, "SpiLine", {"esp32.mpy", "esp32_spi.mpy"}, 1280),
+    "chip's i2c": ("esp32-pos", I2C, "I2cLine", {"esp32.mpy"}, 768),
+    "one i2c for all": ("esp32-pos", SHARED_I2C, "I2cLine", {"esp32.mpy"}, 768),
+    "card": ("esp32c3-card", SHARED_I2C.replace("21", "6").replace("22", "7"), "I2cLine", {"esp32.mpy"}, 768),
+}
+
+
+def bytecode(files: list[Path]) -> int:
+    return sum(file.stat().st_size for file in files if file.suffix == ".mpy" and file.parent.name != "crypto")
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_a_board_carries_the_driver_of_its_line_alone(name: str, tmp_path: Path) -> None:
+    base, nfc, driver, ports, cost_bytes = BOARDS[name]
+    out, without = tmp_path / "out", tmp_path / "without"
+    files = build_modules(board_with(nfc, tmp_path, base).name, out, tmp_path)
+    over_uart = build_modules(base, without)
+    always = {"__init__.mpy", "errors.mpy", "flash_faults.mpy"}
+    assert {file.name for file in files if file.parent.name == "ports"} - always == ports
+    code = (out / "jiaozi.mpy").read_bytes()
+    assert {line for line in ("BusLine", "SpiLine", "I2cLine") if line.encode() in code} == {"BusLine", driver}
+    plain = b"".join(file.read_bytes() for file in over_uart if file.suffix == ".mpy")
+    assert not [line for line in (b"BusLine", b"SpiLine", b"I2cLine", b"pn532_") if line in plain]
+    assert cost_bytes is None or 0 < bytecode(files) - bytecode(over_uart) <= cost_bytes
 
 
 def test_a_simulated_bus_has_a_variable_and_nothing_else(tmp_path: Path) -> None:
@@ -109,16 +123,14 @@ from ports import unix
 from ports.errors import UartClosed
 from drivers.errors import CardGone, ChipError
 from drivers.nfc import NfcPort
-from drivers.pn532_bus import BusLine
 spec = {"env": "JIAOZI_NFC"}
 if KIND == "spi":
-    from drivers.pn532_spi import SpiBus
+    from drivers.pn532_spi import SpiLine
     from ports.unix_spi import open_spi
-    bus = SpiBus(open_spi, spec, unix)
+    line = SpiLine(open_spi, spec, unix)
 else:
-    from drivers.pn532_i2c import I2cBus
-    bus = I2cBus(unix.i2c(spec), unix)
-line = BusLine(bus, unix)
+    from drivers.pn532_i2c import I2cLine
+    line = I2cLine(unix.i2c(spec), unix)
 nfc = NfcPort(line, unix)
 """
 
@@ -314,8 +326,7 @@ def test_a_chip_that_is_not_there_is_named(bench: Bench, kind: str) -> None:
     wire = Open(there.face) if isinstance(there, SpiWire) else Nobody(there.face)
     with bench.running(kind, _OPEN, wire) as process:
         output = said(process)
-    assert output.startswith("ChipError no ")
-    assert "check wiring, power" in output
+    assert output == "ChipError no answer from the PN532: check wiring, power and its jumpers\n"
 
 
 @pytest.mark.parametrize("kind", KINDS)

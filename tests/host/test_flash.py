@@ -131,6 +131,18 @@ def test_another_programs_chip_is_taken_over(bench: EspBench, images: Path):
     assert bench.contents(0x9000, 750) == b"somebody's wifi" * 50
 
 
+def test_a_chip_full_of_zeros_is_new(bench: EspBench, images: Path):
+    """As a file for an emulated chip is made. Nothing that was ever a device's looks like that."""
+    image = image_for("esp32c3", images)
+    end = image.board.partition("journal").end_bytes
+    bench.overwrite(0, bytes(end))
+    bench.flash(image)
+    assert bench.contents(0x8000, end - 0x8000) == image.merged()[0x8000:end]
+    written = len(bench.rom.flash.changes)
+    bench.flash(image)
+    assert len(bench.rom.flash.changes) == written
+
+
 @pytest.mark.parametrize("written", [1, 12, 60, 4096, 4120, 5000])
 def test_settings_and_a_table_that_were_begun_are_no_money(bench: EspBench, images: Path, written: int):
     """As a cut of power leaves them, at any byte."""

@@ -95,7 +95,7 @@ def _check(image: Image, micropython: Path, folder: Path) -> None:
     assert {part.name: (part.offset_bytes, part.data) for part in image.parts} == places
     settings = board.partition("settings")
     assert image.settings.data == empty_filesystem(settings.size_bytes)
-    assert len(merged) == settings.end_bytes - start
+    assert len(merged) == board.partition("journal").end_bytes - start
     rest = bytearray(merged)
     for offset, data in (*places.values(), (settings.offset_bytes, image.settings.data)):
         assert merged[offset - start : offset - start + len(data)] == data

@@ -99,10 +99,10 @@ class Ground:
     def _compare(self, device: Citizen, loaded: int) -> None:
         """The ledger's purse is the device's, and whatever it credited is posted."""
         account = self.shadow.accounts[device.id]
-        query = "select balance, passed_on from accounts join devices on devices.purse = accounts.id where devices.id = ?"
+        query = "select balance, passed_on from accounts join devices on purse = accounts.id where devices.id = ?"
         purse, passed_on = self._rows(query, device.id)[0]
-        # Voided after the device had heard that it was paid: by a liar, or after a deadline. It waits in the purse until
-        # it is passed on to the owner's account.
+        # Voided after the device had heard that it was paid: by a liar, or after a deadline. It waits in the purse
+        # until it is passed on to the owner's account.
         came_back = -passed_on
         for digest, amount in self._rows(
             "select hash, amount from transfers where payer = ? and state = 'void'", device.id

@@ -28,7 +28,7 @@ BOUNDS = {
     "A payer that leaves out": (BRANCH, TILL_HELD, HELD),
     "A payer of money it never had": (BRANCH, TILL_BRANCH),
     "A payer with an accomplice": (ACCOMPLICE, TILL_ACCOMPLICE, BRANCH, TILL_BRANCH),
-    "A payee that voids and claims": (BRANCH, TILL_BRANCH, 0),
+    "A payee that voids and claims": (BRANCH, TILL_BRANCH, 0, BRANCH),
     "A stolen operator key": (TILL_HELD, HELD),
     "A revoked operator": (0,),
     "A forged": (0,),

@@ -2,11 +2,12 @@
 
 import pytest
 
+from host_tools.ledger import transfers
 from host_tools.ledger.errors import DeviceFrozen, Disputed, HeldBack
 from host_tools.ledger.newcomers import HOLD_DAYS
 from protocol import apdu, records
 from protocol.errors import OVER_SUM_LIMIT, REVOKED
-from protocol.objects import CASH_OUT, DAY_S, PAID, Receipt, Resolution, Void
+from protocol.objects import CASH_OUT, DAY_S, PAID, VOID, Receipt, Resolution, Void
 from tests.ledger.test_accomplice import mint
 from tests.ledger.world import LOST_CONFIRM, pay_person
 from tests.threats import bounds
@@ -101,6 +102,105 @@ def test_payee_that_voids_and_claims_after_its_payer_synced_gets_nothing(town, s
     assert (town.purse(wallet), town.purse(shop), town.loss()) == (bounds.HELD, 0, 0)
     with pytest.raises(DeviceFrozen):
         redeem(town, shop, 1)
+
+
+def void_past_the_journal(town, shop, wallet, payments):
+    """The wallet's host makes up records that bring the terminal's Voids."""
+    made = []
+    for seq, payment in enumerate(payments, start=1_000):
+        void = Void(transfer=payment).sign(shop.party.sign)
+        body = records.Closing(
+            seq=seq, previous=bytes(32), transfer=payment, outcome=VOID, evidence=sha256(void.body())
+        )
+        made.append(records.closing(body, void))
+    statement, uploaded = town.statement(wallet)
+    town.settle(wallet, statement, uploaded + made)
+    town.book_overdue()
+
+
+@pytest.mark.parametrize("closed_by", ["receipt", "resolution"])
+def test_void_of_what_the_payer_has_shown_as_paid_gives_nothing_back(town, shop, closed_by):
+    """An accomplice pays, the terminal redeems, the money goes round; in the end it voids every payment."""
+    wallet = town.device("wallet", balance=bounds.PAYMENT)
+    town.now += HOLD_DAYS * DAY_S
+    payments = []
+    for _ in range(3):
+        if closed_by == "receipt":
+            buy(shop, wallet, bounds.PAYMENT)
+            payments.append(wallet.purse.last_closing[0])
+        else:
+            torn(shop, wallet, bounds.PAYMENT, LOST_CONFIRM)
+            payments.append(wallet.purse.in_doubt[0].hash)
+            shop.payee.close()
+        town.sync(shop)
+        town.sync(wallet)
+        redeem(town, shop, bounds.PAYMENT)
+        town.ledger.issue(town.accounts["wallet"], bounds.PAYMENT, town.now)
+        town.ledger.order_load(town.signer_of(wallet), wallet.id, bounds.PAYMENT, town.now)
+        town.sync(wallet)
+        town.sync(wallet)
+    void_past_the_journal(town, shop, wallet, payments)
+    assert town.proven(shop.id) == {"receipt and void"}
+    assert (town.account(wallet), town.purse(wallet), town.loss()) == (LEFT_ON_ACCOUNT, bounds.PAYMENT, 0)
+
+
+def test_void_that_comes_before_the_payer_shows_it_as_paid_gives_nothing_back_either(town, shop):
+    """The host keeps the end of the wallet's journal back, until the Void has had its turn."""
+    wallet = town.device("wallet", balance=bounds.PAYMENT)
+    buy(shop, wallet, bounds.PAYMENT)
+    payment = wallet.purse.last_closing[0]
+    town.sync(shop)
+    statement, uploaded = town.statement(wallet)
+    town.settle(wallet, statement, uploaded[:-1])
+    with town.ledger._transaction() as connection:
+        void = Void(transfer=payment).sign(shop.party.sign)
+        transfers.void(connection, payment, void.encode(), town.now)
+    assert (town.states(wallet), town.purse(wallet), town.purse(shop)) == (["void"], bounds.PAYMENT, 0)
+    assert town.sync(wallet).certified
+    assert (town.states(wallet), town.purse(wallet), town.purse(shop)) == (["posted"], 0, bounds.PAYMENT)
+
+
+def test_payer_that_leaves_its_debits_open_gets_one_sum_limit_back(town, shop):
+    """Cracked as its payee is: it hears no Resolution, and after many rounds closes all of them with Voids."""
+    wallet = town.device("wallet", balance=bounds.HELD)
+    town.now += HOLD_DAYS * DAY_S
+    refused = 0
+    for _ in range(6):
+        older, wallet.purse.in_doubt = wallet.purse.in_doubt, []  # so that neither taps nor loads mind it
+        if wallet.purse.cumulative + bounds.PAYMENT > wallet.certificate.sum_limit:
+            refused += cause_of(buy, shop, wallet, bounds.PAYMENT) == OVER_SUM_LIMIT
+        else:
+            torn(shop, wallet, bounds.PAYMENT, LOST_CONFIRM)
+            town.ledger.issue(town.accounts["wallet"], bounds.PAYMENT, town.now)
+            town.ledger.order_load(town.signer_of(wallet), wallet.id, bounds.PAYMENT, town.now)
+        older, wallet.purse.in_doubt = older + wallet.purse.in_doubt, []
+        shop.payee.close()
+        town.sync(shop)
+        answer = town.settle(wallet, *town.statement(wallet))
+        for data in answer.objects[:-2]:
+            if data[0] != Resolution.TYPE:
+                wallet.send(apdu.PUT, data)
+        wallet.purse.in_doubt = older
+        wallet.send(apdu.INSTALL, b"".join(answer.objects[-2:]))
+    assert refused == 2
+    redeem(town, shop, bounds.BRANCH)
+    for debit in list(wallet.purse.in_doubt):
+        wallet.perform(wallet.payer.close(Void(transfer=debit.hash).sign(shop.party.sign)))
+    town.settle(wallet, *town.statement(wallet))
+    assert town.loss() == bounds.BRANCH
+
+
+def test_debit_in_doubt_confirms_nothing_to_a_new_terminal(town, shop):
+    """Its payer has synced, and can still bring a Void."""
+    wallet = town.device("wallet", balance=bounds.PAYMENT)
+    torn(shop, wallet, bounds.PAYMENT, LOST_CONFIRM)
+    town.sync(wallet)
+    town.sync(shop)
+    with pytest.raises(HeldBack):
+        redeem(town, shop, 1)
+    town.sync(wallet)
+    town.sync(wallet)  # told that it is paid, its journal says so
+    redeem(town, shop, bounds.PAYMENT)
 
 
 # An accomplice

@@ -41,9 +41,10 @@ def test_reading_a_command_never_fails_otherwise(raw):
     assert raw == head + body + (b"" if command.le is None else bytes((command.le & 0xFF,)))
 
 
-@given(st.binary(max_size=apdu.MAX_CHAIN_BYTES))
-def test_a_chain_carries_its_data_whole(data):
-    parts = [apdu.decode_command(raw) for raw in apdu.chained(apdu.PUT, data)]
+@given(st.binary(max_size=apdu.MAX_CHAIN_BYTES), st.sampled_from([1, 16, 240, apdu.MAX_DATA_BYTES]))
+def test_a_chain_carries_its_data_whole(data, longest):
+    parts = [apdu.decode_command(raw) for raw in apdu.chained(apdu.PUT, data, longest)]
+    assert max(len(part.data) for part in parts) == min(len(data), longest)
     assert b"".join([part.data for part in parts]) == data
     assert [part.cla for part in parts] == [0x90] * (len(parts) - 1) + [0x80]
     assert {part.ins for part in parts} == {apdu.PUT}

@@ -7,28 +7,26 @@ import pytest
 from host_tools.simulator.air import Air
 from host_tools.simulator.pn532_bus_faces import SpiFace
 from host_tools.simulator.virtual_pn532 import VirtualPn532
-from tests.unit.buses import Bench, ChipError, Spi, pn532, pn532_bus, pn532_spi
+from tests.unit.buses import Bench, ChipError, Port, Spi, pn532, pn532_spi
 
 WAIT_FOR_FRAME = ["0200 > 0000", "0200 > 0001"]  # status read: not ready, ready
-ACK = [*WAIT_FOR_FRAME, "030000000000000000 > 000000ff00ff000000"]
-SAM_CONFIGURATION = [
-    "010000ff05fbd4140100001700 > 00000000000000000000000000",
-    *ACK,
-    *WAIT_FOR_FRAME,
-    "03000000000000000000 > 000000ff02fed5151600",
-]
-GET_FIRMWARE_VERSION = [
-    "010000ff02fed4022a00 > 00000000000000000000",
-    *ACK,
-    *WAIT_FOR_FRAME,
-    "0300000000000000000000000000 > 000000ff06fad50332010607e800",
-]
-SET_PARAMETERS = [
-    "010000ff03fdd412001a00 > 0000000000000000000000",
-    *ACK,
-    *WAIT_FOR_FRAME,
-    "03000000000000000000 > 000000ff02fed5131800",
-]
+FETCHED_ACK = "03000000000000 > 000000ff00ff00"
+
+
+def fetched(frame: str, count: int = 32) -> str:
+    """Data read: the chip answers while it is clocked, and fills up behind the frame."""
+    return "03" + "00" * count + " > 00" + frame + "00" * (count - len(frame) // 2)
+
+
+def command(frame: str, answer: str) -> list[str]:
+    """Data write, the chip's ACK and its answer."""
+    written = "01" + frame + " > " + "00" * (1 + len(frame) // 2)
+    return [written, *WAIT_FOR_FRAME, FETCHED_ACK, *WAIT_FOR_FRAME, fetched(answer)]
+
+
+SAM_CONFIGURATION = command("0000ff05fbd4140100001700", "0000ff02fed5151600")
+GET_FIRMWARE_VERSION = command("0000ff02fed4022a00", "0000ff06fad50332010607e800")
+SET_PARAMETERS = command("0000ff03fdd412001a00", "0000ff02fed5131800")
 ABORT = ["010000ff00ff00 > 00000000000000", "0200 > 0000"]  # ACK; and is anything left to be fetched?
 
 
@@ -48,15 +46,17 @@ def test_opening_byte_by_byte(bench: Bench) -> None:
 
 
 def test_an_extended_frame_of_262_bytes_each_way(bench: Bench) -> None:
-    """Diagnose, communication line test (7.2.1): it comes back. Fetched whole in one transaction, and no byte more."""
+    """Diagnose, communication line test (7.2.1): it comes back. Fetched in one transaction."""
     data = bytes([0, *range(256), *range(5)])
     assert bench.driver.command(0x00, data) == data
-    *_, answer = bench.log()
-    length = 2 + len(data)
-    head = "0000ffffff" + length.to_bytes(2, "big").hex() + f"{-sum(length.to_bytes(2, 'big')) & 0xFF:02x}"
-    payload = b"\xd5\x01" + data
+    payload = b"\xd4\x00" + data
+    length = len(payload).to_bytes(2, "big")
+    head = "0000ffffff" + length.hex() + f"{-sum(length) & 0xFF:02x}"
+    checksum, answered = -sum(payload) & 0xFF, -sum(payload) - 2 & 0xFF
+    written, *_, answer = bench.log()
     assert len(data) == 262
-    assert answer == "03" + "00" * (8 + length + 2) + " > 00" + head + payload.hex() + f"{-sum(payload) & 0xFF:02x}00"
+    assert written.startswith("01" + head + payload.hex() + f"{checksum:02x}00 > ")
+    assert answer == fetched(head + "d501" + data.hex() + f"{answered:02x}00", 275)
 
 
 def test_a_chip_that_is_not_ready_is_only_asked_for_its_status(bench: Bench) -> None:
@@ -65,7 +65,7 @@ def test_a_chip_that_is_not_ready_is_only_asked_for_its_status(bench: Bench) -> 
     asked = ["0200 > 0000"] * 30 + ["0200 > 0001"]
     written, *then = bench.log()
     assert written.startswith("010000ff02")
-    assert then == [*asked, ACK[-1], *asked, GET_FIRMWARE_VERSION[-1]]
+    assert then == [*asked, FETCHED_ACK, *asked, GET_FIRMWARE_VERSION[-1]]
     assert bench.port.waits == 2
 
 
@@ -94,10 +94,9 @@ def test_the_chip_understands_mode_0_and_the_least_significant_bit_first_alone(m
     def open_otherwise(spec: dict, **_right: Any) -> tuple[Spi, Any]:
         return spi.open(spec, mode, lsb_first)
 
-    bench = Bench("spi")
-    line = pn532_bus.BusLine(pn532_spi.SpiBus(open_otherwise, {}, bench.port), bench.port)
+    port = Port()
     with pytest.raises(ChipError, match="no answer"):
-        pn532.Pn532(line, bench.port).open()
+        pn532.Pn532(pn532_spi.SpiLine(open_otherwise, {}, port), port).open()
 
 
 def test_a_frame_that_is_half_fetched_stays_ready() -> None:

@@ -13,6 +13,13 @@ class UART: pass
 class Pin: pass
 class I2C: pass
 
+hertz = []
+
+def freq(hz=None):
+    if hz is None:
+        return hertz[-1]
+    hertz.append(hz)
+
 def reset():
     print("reset")
     raise SystemExit
@@ -155,3 +162,16 @@ first, second = port.key_bytes(32), port.key_bytes(32)
 print(len(first), len(port.key_bytes(16)), first != second)
 """
     assert run(script) == "32 16 True\n"
+
+
+def test_the_clock_is_set_only_where_it_is_another(run) -> None:
+    """Setting it is more than a number: MicroPython configures power management and waits for the chip to follow."""
+    script = """
+import machine
+machine.hertz.append(160_000_000)
+port.set_clock(160_000_000)
+port.set_clock(240_000_000)
+port.set_clock(240_000_000)
+print(machine.hertz)
+"""
+    assert run(script) == "[160000000, 240000000]\n"
