@@ -77,7 +77,8 @@ def _half_way(plan: Plan, done_bytes: int) -> str:
         return f"Everything is written, and not all of it is checked. {again}"
     money = "Its money is erased in part." if plan.lost else "What is worth money was not touched."
     return (
-        f"The device has no whole code now, and does not start. {money} Its boot loader can always be reached. {again}"
+        f"The device has no whole code now: it starts as bare MicroPython, or not at all. {money} Its boot loader can"
+        f" always be reached. {again}"
     )
 
 

@@ -89,7 +89,7 @@ class Pair:
             self._kept = Kept(table, self.reader, self.card)
         self.prepare()
         tap = self._untorn()
-        assert names_of(tap) == kind.exchanges
+        assert names_of(tap) == kind.exchanges, f"{kind.name}: {names_of(tap)}"
         self.marks = marks_of(tap)
         self.lengths = [len(frame.data) + CRC_BYTES for frame in tap.frames]
         self._told = self._sum(kind.about) if self._done else 0

@@ -78,8 +78,11 @@ def test_with_nothing_plugged_in_it_says_so_and_what_to_do(plugged):
     assert result.out.startswith("✗ this computer: No serial device and no NFC reader was found.\n  Nothing is plugged")
 
 
-def test_one_device_is_named_with_the_next_command(town, plugged, certificate: Certificate):
+def test_one_device_is_named_with_the_next_command(
+    town, plugged, certificate: Certificate, monkeypatch: pytest.MonkeyPatch
+):
     plugged(town.wallet.link_path)
+    monkeypatch.setenv("COLUMNS", "120")
     result = _doctor()
     assert result.code == 0, result
     first, second, third = result.out.splitlines()

@@ -138,7 +138,7 @@ def test_an_update_never_touches_money_wherever_it_is_cut(tmp_path: Path, images
 @pytest.mark.parametrize("use_stub", [True, False])
 @pytest.mark.parametrize("torn_bytes", [None, 100_000])
 def test_half_erased_money_never_has_its_key(tmp_path: Path, images: Path, use_stub: bool, torn_bytes: int | None):
-    """And the code is away: a device in this state does not start, and a repetition makes a new one of it."""
+    """And the code is away: a device in this state is none, and a repetition makes a new one of it."""
     image = image_for("esp32c3", images)
     merged = image.merged()
     with EspBench(tmp_path, "esp32c3") as bench:

@@ -192,7 +192,7 @@ def used_board(folder: Path) -> Board:
     board._folder.mkdir()
     device = board.start()
     assert not device.fault, device.fault
-    device.generate_key()
+    device.generate_key(b"")
     send = firmware_send(device)
     send(apdu.PERSONALISE, World().personalisation(device, KINDS["wallet"]))
     assert not board.start().fault

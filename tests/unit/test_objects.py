@@ -168,7 +168,7 @@ def test_receipt_resolution_order_values():
     assert value_refused(patched(resolution, "outcome", 3))
     order = OPERATOR.order(DEVICE_ID, 1, 2).encode()
     assert value_refused(patched(order, "number", 0))
-    assert value_refused(patched(order, "what", 3))
+    assert value_refused(patched(order, "what", 4))
 
 
 def test_load_values():
