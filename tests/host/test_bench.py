@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import re
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -153,7 +154,8 @@ def test_the_page_has_the_parts_of_a_tap(tap: dict) -> None:
 def test_a_tap_is_shown_to_a_person_too(tap: dict) -> None:
     code, out, err = bench(what="tap")
     assert code == Exit.OK, err
-    assert f"{tap['tap_ms']:.0f} ms from the field to paid" in out
+    shown = re.search(r"(\d+) ms from the field to paid", out)
+    assert shown and abs(int(shown[1]) - tap["tap_ms"]) < 3  # another run, whose records may begin a page elsewhere
     for row in tap["parts"]:
         assert row["part"] in out
 
