@@ -136,7 +136,7 @@ def test_everything_that_must_be_verified_and_stored_is_in_a_tap(tap: dict) -> N
 
 
 def test_the_page_has_the_parts_of_a_tap(tap: dict) -> None:
-    """What is estimated from traced bytecodes depends a little on the Python that traces."""
+    """Traced bytecodes depend a little on the Python that traces, a verification on its signature."""
     page = (Path(__file__).parents[2] / "docs" / "benchmarks.md").read_text().partition("## A tap")[2]
     written = {
         cells[1].strip(): float(cells[2])
@@ -147,7 +147,7 @@ def test_the_page_has_the_parts_of_a_tap(tap: dict) -> None:
     assert written.keys() == wanted.keys()
     for part, ms in wanted.items():
         assert written[part] == pytest.approx(
-            ms, abs=1.0 if "journal" in part else 0.1, rel=0.1 if "interpreter" in part else 0.02
+            ms, abs=1.0 if "journal" in part else 0.1, rel=0.1 if "interpreter" in part else 0.05
         ), part
 
 
