@@ -58,8 +58,8 @@ def flash(
     from host_tools.flashing.plan import make_plan, money_may_be_there
     from host_tools.images.chips import CHIPS
 
-    url = port or ports.find_port()
     image = _built(board, micropython)
+    url = port or ports.find_port()
     size_bytes = image.board.flash_size_bytes
     assert size_bytes is not None
     said = device.ask_if_there(url) if erase_money else None

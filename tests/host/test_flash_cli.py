@@ -405,3 +405,9 @@ def test_a_real_image_of_each_board(tmp_path: Path, chip: str):
         merged = image.merged()
         assert chip_bench.contents(image.offset_bytes, len(merged)) == merged
         assert in_json(*arguments)["written"] == []
+
+
+def test_a_board_that_there_is_not_is_said_before_a_port_is_looked_for(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("host_tools.flashing.ports.find_port", lambda: pytest.fail("looked for a port"))
+    with pytest.raises(BadInput, match="there is no board 'nosuch'.*The device was not touched"):
+        flash("nosuch")
