@@ -4,7 +4,7 @@ The payee is a party of the protocol whose journal is the ledger's own `records`
 opening a new one closes the older, and what is paid on a closed one is voided, as on any payee. A Receipt leaves only
 after record and posting are committed; the same Transfer again is answered with the same bytes.
 
-A new terminal redeems less than its purse holds (`newcomers`), one in dispute nothing.
+A new terminal redeems less than its purse holds (`holds`), one in dispute nothing.
 """
 
 import time
@@ -12,7 +12,7 @@ import time
 from sqlalchemy import Connection, Row, func, select, update
 
 from host_tools.crypto import Signer, sha256, verify
-from host_tools.ledger import books, newcomers, registry, transfers
+from host_tools.ledger import books, holds, registry, transfers
 from host_tools.ledger.disputes import disputed
 from host_tools.ledger.errors import (
     BadSignature,
@@ -26,7 +26,7 @@ from host_tools.ledger.errors import (
     UnknownRequest,
     WrongSigner,
 )
-from host_tools.ledger.newcomers import HOLD_DAYS
+from host_tools.ledger.holds import HOLD_DAYS
 from host_tools.ledger.revocation import current_epoch, publish_blocked
 from host_tools.ledger.schema import devices, records, redemptions
 from protocol.errors import DecodeError
@@ -128,7 +128,7 @@ def redeemable(connection: Connection, device: Row, now: int) -> int:
 
     Nothing of a purse in dispute.
     """
-    held = newcomers.redeemable(connection, device, now)
+    held = holds.redeemable(connection, device, now)
     return 0 if held <= 0 or disputed(connection, device) else held
 
 

@@ -287,7 +287,7 @@ def certify(
 
 
 def limits_of(device: Row) -> dict[str, int]:
-    """The limits that its operator gives the device; a new terminal's Certificate may carry less (`newcomers`)."""
+    """The limits that its operator gives the device; a new terminal's Certificate may carry less (`holds`)."""
     return limits.default_limits(device.kind) | json.loads(device.limits or "{}")
 
 

@@ -2,7 +2,7 @@
 
 from sqlalchemy import Connection, Row, select
 
-from host_tools.ledger import books, decisions, newcomers, redeem
+from host_tools.ledger import books, decisions, holds, redeem
 from host_tools.ledger.disputes import disputed, payees_of_frozen
 from host_tools.ledger.lost import pay_back_day
 from host_tools.ledger.registry import limits_of
@@ -67,7 +67,7 @@ def device_list(connection: Connection, who: bytes | None, now: int) -> list[dic
 
 def _held(connection: Connection, device: Row, suspects: set[bytes], now: int) -> int:
     """Most devices need no query of their own: only new terminals and those that a frozen device has paid."""
-    if device.balance <= 0 or not (device.id in suspects or newcomers.is_new(device, now)):
+    if device.balance <= 0 or not (device.id in suspects or holds.is_new(device, now)):
         return 0
     return device.balance - redeem.redeemable(connection, device, now)
 

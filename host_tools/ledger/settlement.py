@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from sqlalchemy import Connection, Row, select, update
 
 from host_tools.crypto import Signer, verify
-from host_tools.ledger import books, loads, newcomers, redeem, registry, resolutions, revocation, transfers
+from host_tools.ledger import books, holds, loads, redeem, registry, resolutions, revocation, transfers
 from host_tools.ledger.chain import Piece, Upload, pieces
 from host_tools.ledger.disputes import disputed
 from host_tools.ledger.errors import BadSignature, InvalidInput, UnknownNonce
@@ -263,7 +263,7 @@ class _Sync:
                 waiting = loads.outstanding(connection, device.id)
                 objects += [load.load for load in waiting if load.number > device.next_load_floor]
         if not note:
-            carried = newcomers.limits_of(connection, device, self._now)
+            carried = holds.limits_of(connection, device, self._now)
             pair = registry.certify(connection, signer, device, None, carried, self._now)
             objects += [signed.encode() for signed in pair]
         return Settlement(tuple(objects), not note, self._accepted, tuple(self._reasons), note)

@@ -8,7 +8,7 @@ import pytest
 from host_tools import keys
 from host_tools.cli import home as homes
 from host_tools.cli.exits import Exit
-from host_tools.ledger.newcomers import HOLD_DAYS
+from host_tools.ledger.holds import HOLD_DAYS
 from protocol.objects import DAY_S
 from tests.host.command import PASSPHRASE, failed, in_json, jiaozi
 from tests.ledger.test_accomplice import mint, most_of_an_honest

@@ -5,7 +5,7 @@ from sqlalchemy import select
 
 from host_tools.ledger import transfers
 from host_tools.ledger.errors import Disputed, InvalidInput, NotToDecide, UnknownDevice, UnknownTransfer, WrongSigner
-from host_tools.ledger.newcomers import HOLD_DAYS
+from host_tools.ledger.holds import HOLD_DAYS
 from host_tools.ledger.schema import from_frozen
 from host_tools.ledger.transfers import FOR_PAYEE, FOR_PAYER
 from protocol.limits import CERTIFICATE_DAYS, GRACE_DAYS

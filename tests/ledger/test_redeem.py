@@ -10,7 +10,7 @@ from host_tools.ledger.errors import (
     UnknownRequest,
     WrongSigner,
 )
-from host_tools.ledger.newcomers import HOLD_DAYS
+from host_tools.ledger.holds import HOLD_DAYS
 from protocol import apdu
 from protocol.objects import DAY_S, REFUND, VOID, Receipt, Resolution, Transfer, Void
 from tests.ledger.world import clone, forget_payers, pay_person, sale

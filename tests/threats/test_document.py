@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from host_tools.ledger.newcomers import HOLD_DAYS
+from host_tools.ledger.holds import HOLD_DAYS
 from protocol.limits import CERTIFICATE_DAYS, GRACE_DAYS, REQUEST_BLOCK
 from protocol.purse import MAX_PAYERS
 from protocol.spread import MAX_EXCHANGES

@@ -4,7 +4,7 @@ import pytest
 
 from host_tools.ledger import transfers
 from host_tools.ledger.errors import DeviceFrozen, Disputed, HeldBack
-from host_tools.ledger.newcomers import HOLD_DAYS
+from host_tools.ledger.holds import HOLD_DAYS
 from protocol import apdu, records
 from protocol.errors import OVER_SUM_LIMIT, REVOKED
 from protocol.objects import CASH_OUT, DAY_S, PAID, VOID, Receipt, Resolution, Void

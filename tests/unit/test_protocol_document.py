@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pytest
 
-from host_tools.ledger import newcomers
+from host_tools.ledger import holds
 from protocol import apdu, card, errors, fraud, info, limits, objects, purse, records, spread, states, trust
 from protocol.layout import Layout, SignedLayout
 
@@ -184,7 +184,7 @@ def test_constants():
     found = {}
     for name in written:
         module = next(
-            module for module in (limits, objects, trust, spread, fraud, purse, newcomers) if hasattr(module, name)
+            module for module in (limits, objects, trust, spread, fraud, purse, holds) if hasattr(module, name)
         )
         found[name] = getattr(module, name)
     assert found == written
