@@ -1,5 +1,6 @@
 """`jiaozi build`: a board's flash as files, and how full it is."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -56,7 +57,7 @@ def build(
         raise BadInput(
             f"The image cannot be written into {folder}: {error.strerror}. No file there is half written. {_MEND}"
         ) from error
-    output.tell(as_json, _facts(image, folder), *_parts(image, folder))
+    output.tell(as_json, _facts(image, folder), *_parts(image, folder, micropython))
 
 
 def _facts(image: "Image", folder: Path) -> dict[str, Any]:
@@ -76,7 +77,7 @@ def _facts(image: "Image", folder: Path) -> dict[str, Any]:
     }
 
 
-def _parts(image: "Image", folder: Path) -> list[RenderableType]:
+def _parts(image: "Image", folder: Path, micropython: Path | None) -> list[RenderableType]:
     """The same for a person."""
     version = image.micropython_version
     sizes = image.sizes()
@@ -90,11 +91,14 @@ def _parts(image: "Image", folder: Path) -> list[RenderableType]:
         whole = f"{folder / image.file_name}, for a new chip, from {image.offset_bytes:#x} on"
     else:
         whole = f"only its parts, without MicroPython: give --micropython {image.board.micropython_image}-*.bin"
+    next_command = f"jiaozi flash {image.board.name}"
+    if micropython:  # a new chip has none, and `flash` builds anew
+        next_command += f" --micropython {shlex.quote(str(micropython))}"
     return [
         output.heading(f"{image.board.name} with MicroPython {version}" if version else image.board.name),
         output.listing(("part", "at", "bytes", "of"), rows, numbers=("at", "bytes", "of")),
         output.fields(
             {"bytecode": bytecode, "files": str(len(image.files)), "sha256": image.sha256, "image": whole},
         ),
-        output.done(f"{folder} holds the parts. Write them with: jiaozi flash {image.board.name}"),
+        output.done(f"{folder} holds the parts. Write them with: {next_command}"),
     ]

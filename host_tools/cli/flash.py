@@ -1,6 +1,7 @@
 """`jiaozi flash`: everything a board needs onto its chip, and money that is on it left alone."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -66,9 +67,12 @@ def flash(
     with chip_link.connect(url, CHIPS[image.board.chip], size_bytes, not no_stub, baud, _ask) as link:
         with output.progress("Looking") as report:
             found = work.look(link, image, report)
-        lose_money = erase_money and money_may_be_there(found)
+            lose_money = erase_money and money_may_be_there(found)
+            is_other = lose_money and _is_another(said, lambda key: work.is_chip_of(link, image, key))
+        if is_other:
+            said = None  # what it said is not about the money here
         if lose_money and not (said and said.is_empty):
-            _confirm(said)
+            _confirm(said, is_other)
         plan = make_plan(image, found, lose_money)
         with output.progress("Writing and checking") as report:
             work.carry_out(link, plan, report)
@@ -102,7 +106,12 @@ def _ask(what: str) -> None:
     output.stderr().print(what)
 
 
-def _confirm(said: Said | None) -> None:
+def _is_another(said: Said | None, is_chip_of: Callable[[bytes | None], bool]) -> bool:
+    """Whether what answered before is not the device on this chip. Out of service, a device says no key to tell by."""
+    return said is not None and (said.key is not None or said.is_empty) and not is_chip_of(said.key)
+
+
+def _confirm(said: Said | None, is_other: bool) -> None:
     """Raises `NotConfirmed` unless a person at a terminal types that the money may be lost."""
     who = said.device_id if said and said.device_id else "an unreadable device"
     words = f"erase the money of {who}"
@@ -116,6 +125,8 @@ def _confirm(said: Said | None) -> None:
         there = (
             f"{said.balance} minor units and {said.in_doubt} in doubt, {said.unsynced_records} records not yet synced"
         )
+    elif is_other:
+        there = "nobody can say how much, because what answered here before is not the device on this chip"
     else:
         there = "nobody can say how much, because the device does not answer"
     _ask(f"What is on this device will be lost for good: {there}.")

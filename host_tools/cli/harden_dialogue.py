@@ -6,6 +6,7 @@ import shlex
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -58,9 +59,11 @@ def show(target: Board, port: str | None, folder: Path, micropython: Path | None
         if micropython is not None:
             contents = _images(target, micropython)
             images.write_images(target, practised, contents)
-        end = hardening.rehearse_copy(target, device, practised) if device else _on_new_chip(target, practised)
+        with _nothing_burnt():
+            end = hardening.rehearse_copy(target, device, practised) if device else _on_new_chip(target, practised)
     if device is not None and fuses is not None:
-        hardening.check_flash(target, device, fuses, keys)
+        with _nothing_burnt():
+            hardening.check_flash(target, device, fuses, keys)
     where = device.efuses if device else Efuses(target.chip, ("--port", "PORT"))
     plan = make_plan(target, where, port or "PORT", None)
     facts = _facts(target, plan, fuses, end, contents) | {"burnt": False}
@@ -76,9 +79,10 @@ def burn(target: Board, port: str, folder: Path, micropython: Path, as_json: boo
     made = keys.make_missing()
     keys.check()
     plan = make_plan(target, device.efuses, device.port, keys.public_key_digest())
-    hardening.check_device(target, device, plan, keys)
-    images.write_images(target, keys, contents)
-    end = hardening.rehearse_copy(target, device, keys)
+    with _nothing_burnt():
+        hardening.check_device(target, device, plan, keys)
+        images.write_images(target, keys, contents)
+        end = hardening.rehearse_copy(target, device, keys)
     console = output.stderr()
     for part in _shown(target, keys, plan, fuses, contents):
         console.print(part)
@@ -103,6 +107,18 @@ def _read(device: Device) -> Fuses:
             f"The eFuses at {device.port} cannot be read: {error} Is it the chip's port, and BOOT held while RESET was"
             f" pressed? A device that was hardened to the end lets nobody read them any more. {_NOTHING}"
         ) from None
+
+
+@contextmanager
+def _nothing_burnt() -> Iterator[None]:
+    """Around what only looks: a device that is pulled out meanwhile is as before."""
+    try:
+        yield
+    except ToolFailed as error:
+        said = str(error)
+        if "Nothing was burnt" not in said:  # now: an earlier run may have
+            said += " Nothing was burnt now. Check the cable, bring the chip into its download mode again, and repeat."
+        raise ToolFailed(said) from error
 
 
 def _images(target: Board, micropython: Path) -> dict[str, bytes]:

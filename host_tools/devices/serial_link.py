@@ -6,6 +6,7 @@ with its number, and the device answers a repetition without executing it again.
 
 import errno
 import re
+import termios
 import time
 from types import TracebackType
 from urllib.parse import urlsplit
@@ -170,6 +171,9 @@ def open_port(url: str, baudrate: int = 115200) -> serial.Serial:
         )
     except (OSError, ValueError, TypeError, re.error) as error:  # the last two: what hwgrep:// and alt:// were given
         raise CannotOpen(url, _cause(error, scheme), _number(error)) from error
+    except termios.error as error:  # which is no OSError, and pyserial makes none of it
+        gone = "it went away while it was opened. Plug it in firmly, and repeat."
+        raise CannotOpen(url, gone, error.args[0]) from error
 
 
 def _scheme(url: str) -> str:

@@ -14,11 +14,12 @@ _REOPEN_S = 0.5  # a chip's own USB port goes away while it starts
 
 @dataclass(frozen=True)
 class Said:
-    """What a device says of itself. Amounts in minor units; without `device_id` it has no purse yet."""
+    """What a device says of itself. Amounts in minor units; without `device_id` and `key` it has no purse yet."""
 
     device_id: str | None
     operator: int | None
     flags: int
+    key: bytes | None = None  # its public one
     balance: int = 0
     in_doubt: int = 0
     payments_in_doubt: int = 0
@@ -43,6 +44,7 @@ def ask(url: str, hello_tries: int) -> Said:
             said.device.hex(),
             said.operator,
             client.flags,
+            client.certificate.key,
             said.balance,
             said.in_doubt,
             said.in_doubt_count,

@@ -26,6 +26,7 @@ from host_tools.images.filesystem import BLOCK_BYTES
 from host_tools.images.flash_layout import SECTOR_BYTES
 from host_tools.images.image import BOOTLOADER, TABLE, Image, Part
 from host_tools.images.partition_table import TableError
+from protocol.management import PERSONALISED
 
 if TYPE_CHECKING:
     from host_tools.flashing.chip_link import ChipLink
@@ -45,10 +46,26 @@ def look(link: "ChipLink", image: Image, report: Report) -> Found:
     try:
         return _look(link, image, report)
     except ChipGone as error:
-        raise NoBootLoader(
-            f"The chip stopped answering before anything was written ({error}) It is as before. Check the cable and"
-            " start again, with --baud 115200 if it happens again."
-        ) from error
+        raise _gone_before(error) from error
+
+
+def is_chip_of(link: "ChipLink", image: Image, key: bytes | None) -> bool:
+    """Whether the `settings` on the chip are those of the device with this public key; of one that is not set up, if
+    None. So somebody is told apart who has plugged in another board meanwhile: no device says its chip's MAC.
+
+    Looks for the bytes as they lie in the flash, also in copies that were replaced: a file of settings is no longer
+    than a block and lies in one piece (firmware/storage/settings.py). Raises `NoBootLoader` if the chip goes away.
+    """
+    wanted = image.settings
+    mark = PERSONALISED.encode() if key is None else key
+    try:
+        is_there = any(
+            mark in _contents(link, wanted.offset_bytes + at, BLOCK_BYTES, wanted.data[at : at + BLOCK_BYTES])
+            for at in range(0, len(wanted.data), BLOCK_BYTES)
+        )
+    except ChipGone as error:
+        raise _gone_before(error) from error
+    return is_there == (key is not None)
 
 
 def carry_out(link: "ChipLink", plan: Plan, report: Report) -> None:
@@ -68,6 +85,13 @@ def carry_out(link: "ChipLink", plan: Plan, report: Report) -> None:
         raise Stopped(f"Flashing stopped ({error}) {_half_way(plan, done_bytes)}") from error
     except KeyboardInterrupt:
         raise Stopped(f"Interrupted. {_half_way(plan, done_bytes)}") from None
+
+
+def _gone_before(error: ChipGone) -> NoBootLoader:
+    return NoBootLoader(
+        f"The chip stopped answering before anything was written ({error}) It is as before. Check the cable and start"
+        " again, with --baud 115200 if it happens again."
+    )
 
 
 def _half_way(plan: Plan, done_bytes: int) -> str:

@@ -14,7 +14,8 @@ def only_port(ports: list[ListPortInfo]) -> str:
         return found[0].device
     if not found:
         raise NoPort(
-            "There is no board at any USB port. Plug it in with a cable that carries data, or name a port with --port."
+            "There is no board at any USB port. Plug it in with a cable that carries data (many only charge), or name a"
+            " port with --port; jiaozi doctor looks for the reason."
         )
     listed = ", ".join(f"{port.device} ({port.description})" for port in found)
     raise NoPort(f"Which board? Name its port with --port: {listed}. Nothing was written.")

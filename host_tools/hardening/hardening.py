@@ -42,9 +42,12 @@ def rehearse(board: Board, efuses: Efuses, keys: Keys) -> Fuses:
     plan = make_plan(board, efuses, "virtual", keys.public_key_digest())
     fuses = efuses.read()
     check_chip(plan, fuses, keys)
-    for step in plan.burns():
-        if not step.reached(fuses):
-            fuses = _burn(step, efuses, fuses, keys)
+    try:
+        for step in plan.burns():
+            if not step.reached(fuses):
+                fuses = _burn(step, efuses, fuses, keys)
+    except ToolFailed as error:
+        raise ToolFailed(f"On virtual eFuses: {error} Nothing was burnt.") from error
     wrong = [expected.name for expected in plan.expected() if not expected.holds(fuses)]
     if wrong:
         raise ToolFailed(f"On virtual eFuses {', '.join(wrong)} did not end as planned. Nothing was burnt.")
@@ -75,23 +78,36 @@ def harden(board: Board, device: Device, plan: Plan, keys: Keys, tell: Tell) -> 
 
     Raises `ToolFailed`, `DoesNotStart`; the message says how the device is then.
     """
-    fuses = device.efuses.read()
-    done = list(plan.burns())[-1].reached(fuses)
+    try:
+        fuses = device.efuses.read()
+    except ToolFailed as error:
+        raise ToolFailed(f"{error} Nothing was burnt now. Repeat this command.") from error
+    is_over = list(plan.burns())[-1].reached(fuses)
     for step in plan.steps:
-        if step.kind is Kind.BURN and step.reached(fuses):
-            tell(step, "was already")
-        elif step.kind is Kind.BURN and step.last:  # espefuse has verified it; nobody can read it any more
+        try:
+            state, fuses = _do(step, board, device, fuses, keys, is_over)
+        except ToolFailed as error:  # also of a device that was pulled out: the step knows how it is then
+            raise ToolFailed(f"{step.title}: {error} {step.if_cut}") from error
+        if state:
+            tell(step, state)
+
+
+def _do(step: Step, board: Board, device: Device, fuses: Fuses, keys: Keys, is_over: bool) -> tuple[str, Fuses]:
+    """What became of the step, "" if it is none of the device's or nothing to do any more; and the eFuses after it."""
+    if step.kind is Kind.BURN:
+        if step.reached(fuses):
+            return "was already", fuses
+        if step.last:  # espefuse has verified it; nobody can read it any more
             tools.run(step.command(fuses), keys.own)
-            tell(step, "burnt")
-        elif step.kind is Kind.BURN:
-            if step.finish:
-                keys.note_burning()
-            fuses = _burn(step, device.efuses, fuses, keys)
-            tell(step, "burnt")
-        elif step.kind is Kind.FLASH and not done:
-            tell(step, _write(step, board, device, fuses, keys))
-        elif step.kind is Kind.START and not done:
-            tell(step, "it answers" if device.start() else "not tried: nothing runs on a virtual chip")
+            return "burnt", fuses
+        if step.finish:
+            keys.note_burning()
+        return "burnt", _burn(step, device.efuses, fuses, keys)
+    if step.kind is Kind.FLASH and not is_over:
+        return _write(board, device, fuses, keys), fuses
+    if step.kind is Kind.START and not is_over:
+        return "it answers" if device.start() else "not tried: nothing runs on a virtual chip", fuses
+    return "", fuses
 
 
 def _burn(step: Step, efuses: Efuses, fuses: Fuses, keys: Keys) -> Fuses:
@@ -100,11 +116,11 @@ def _burn(step: Step, efuses: Efuses, fuses: Fuses, keys: Keys) -> Fuses:
     after = efuses.read()
     wrong = [expected.name for expected in step.expected if not expected.holds(after)]
     if wrong:
-        raise ToolFailed(f"{step.title}: {', '.join(wrong)} did not end as planned. {step.if_cut}")
+        raise ToolFailed(f"{', '.join(wrong)} did not end as planned.")
     return after
 
 
-def _write(step: Step, board: Board, device: Device, fuses: Fuses, keys: Keys) -> str:
+def _write(board: Board, device: Device, fuses: Fuses, keys: Keys) -> str:
     encrypted = is_switched_on(board, fuses)
     if has_images(board, device, keys.own):
         return "was already"
@@ -112,7 +128,7 @@ def _write(step: Step, board: Board, device: Device, fuses: Fuses, keys: Keys) -
         return "left alone: the device has started from what is there"
     device.write(keys.own, encrypted)
     if not has_images(board, device, keys.own):
-        raise ToolFailed(f"The flash does not hold what was written. {step.if_cut}")
+        raise ToolFailed("The flash does not hold what was written.")
     return "written and verified"
 
 

@@ -309,6 +309,13 @@ def _main() -> int:
     except (BoardError, CompileError) as error:
         print(error, file=sys.stderr)
         return 1
+    except OSError as error:
+        print(
+            f"{error.filename or out_dir} cannot be used: {error.strerror}. What is in {out_dir} is not complete. Check"
+            " path, rights and room on the disk, then repeat.",
+            file=sys.stderr,
+        )
+        return 1
     print(size_report(files, out_dir))
     return 0
 

@@ -3,7 +3,9 @@ MicroPython loads it.
 """
 
 import ast
+import errno
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -361,3 +363,22 @@ def test_the_command_prints_sizes_or_the_reason(tmp_path: Path, capsys, monkeypa
     assert "there is no board 'esp32-post'" in capsys.readouterr().err
     with pytest.raises(BoardError):
         images.build_modules("../boards/esp32-pos", tmp_path)
+
+
+def test_the_command_says_in_one_line_that_the_disk_is_full(tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch):
+    """No write of more than ten kilobytes works, as on a disk with no more room than that."""
+    write_bytes = Path.write_bytes
+
+    def write(path: Path, data: bytes) -> int:
+        if len(data) > 10_000:
+            write_bytes(path, data[:10_000])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write_bytes(path, data)
+
+    monkeypatch.setattr(Path, "write_bytes", write)
+    monkeypatch.setattr(images.sys, "argv", ["compile", "esp32-pos", str(tmp_path)])
+    assert images._main() == 1
+    told = capsys.readouterr()
+    assert told.out == "" and told.err.count("\n") == 1
+    assert f"{tmp_path} cannot be used: No space left on device." in told.err and "then repeat" in told.err
+    assert not list(tmp_path.rglob("*.part"))

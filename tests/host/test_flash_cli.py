@@ -212,7 +212,7 @@ def bank(tmp_path: Path) -> Bank:
 
 
 def personalise(bench: Bench, bank: Bank, amount: int) -> str:
-    """Give the device that runs a purse with `amount` in it, synced. Returns its id."""
+    """Give the device that runs a purse with `amount` in it, synced; the chip keeps its settings. Returns its id."""
     bench.board.is_running = True
     account = bank.ledger.open_account(1, "Ana")
     signer = bank.operators[1]
@@ -223,22 +223,30 @@ def personalise(bench: Bench, bank: Bank, amount: int) -> str:
             bank.ledger.issue(account, amount, NOW)
             carrier.load(client, bank.ledger, signer, amount, NOW)
             carrier.sync(client, bank.ledger, signer, NOW)
+    put_settings(bench, (bench.device.state / "settings.a").read_bytes())
     return who.hex()
 
 
-def in_use(bench: Bench) -> bytes:
-    """Put the image, and what a device keeps, onto the chip. Returns all of its flash."""
+def put_settings(bench: Bench, contents: bytes) -> None:
+    """Onto the chip, where LittleFS might have such a file: in a block of its own."""
+    with bench.file.open("r+b") as file:
+        file.seek(0x3A4000)
+        file.write(contents.ljust(4096, b"\xff"))
+
+
+def in_use(bench: Bench) -> None:
+    """Put the image, and what a device keeps, onto the chip."""
     in_json("esp32c3-card", "--port", bench.url, "--no-wait")
     with bench.file.open("r+b") as file:
         for offset in (0x9040, 0x3A3000, 0x3C0010):
             file.seek(offset)
             file.write(b"a device's" * 20)
-    return bench.contents()
 
 
 def test_money_stays(bench: Bench, bank: Bank):
-    before = in_use(bench)
+    in_use(bench)
     personalise(bench, bank, 500)
+    before = bench.contents()
     facts = in_json("esp32c3-card", "--port", bench.url)
     assert (facts["money"], facts["written"], facts["device"]["balance"]) == ("kept", [], 500)
     assert bench.contents() == before
@@ -255,8 +263,9 @@ def test_an_empty_purse_is_erased_without_words(bench: Bench, bank: Bank):
 
 
 def test_without_a_terminal_money_is_not_erased(bench: Bench, bank: Bank, monkeypatch: pytest.MonkeyPatch):
-    before = in_use(bench)
+    in_use(bench)
     personalise(bench, bank, 500)
+    before = bench.contents()
     monkeypatch.setattr(sys, "stdin", io.StringIO("erase the money of an unreadable device\n"))
     with pytest.raises(NotConfirmed, match="no terminal to confirm.*Nothing was written.*sync and redeem first"):
         flash("esp32c3-card", "--port", bench.url, "--erase-money")
@@ -264,8 +273,9 @@ def test_without_a_terminal_money_is_not_erased(bench: Bench, bank: Bank, monkey
 
 
 def test_other_words_erase_nothing(bench: Bench, bank: Bank):
-    before = in_use(bench)
+    in_use(bench)
     who = personalise(bench, bank, 500)
+    before = bench.contents()
     for words in ("yes", "erase the money of an unreadable device", f"erase the money of {who[:8]}"):
         with typing(words), pytest.raises(NotConfirmed, match="other words. Nothing was written"):
             flash("esp32c3-card", "--port", bench.url, "--erase-money")
@@ -297,10 +307,39 @@ def test_where_no_money_is_nobody_is_asked(bench: Bench):
     assert facts["money"] == "none yet" and facts["erased"] is None and bench.asked == []
 
 
+def test_an_empty_device_says_nothing_of_another_ones_money(bench: Bench, bank: Bank, monkeypatch: pytest.MonkeyPatch):
+    """Somebody plugs in the next board when he is asked to press its buttons."""
+    in_use(bench)
+    personalise(bench, bank, 0)
+    put_settings(bench, b"\x06public\x00\x20" + b"of another device's own key pair" + b"\x0cpersonalised\x00\x01\x01")
+    before = bench.contents()
+    with typing("yes"), pytest.raises(NotConfirmed, match="other words. Nothing was written"):
+        flash("esp32c3-card", "--port", bench.url, "--erase-money")
+    assert any("what answered here before is not the device on this chip" in asked for asked in bench.asked)
+    bench.board.is_running = True
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(NotConfirmed, match="There may be money on this device"):
+        flash("esp32c3-card", "--port", bench.url, "--erase-money")
+    assert bench.contents() == before
+
+
+def test_a_device_that_is_not_set_up_says_nothing_of_another_ones_money_either(bench: Bench):
+    in_use(bench)
+    put_settings(bench, b"\x0cpersonalised\x00\x01\x01")
+    bench.board.is_running = True
+    with typing("erase the money"), pytest.raises(NotConfirmed):
+        flash("esp32c3-card", "--port", bench.url, "--erase-money")
+    put_settings(bench, b"\x06public\x00\x20" + b"of a device that was never in use")
+    bench.board.is_running = True
+    facts = in_json("esp32c3-card", "--port", bench.url, "--erase-money", "--no-wait")
+    assert facts["money"] == "erased" and facts["erased"]["device"] is None
+
+
 def test_unsynced_records_are_not_an_empty_purse(bench: Bench, bank: Bank):
     """The money of a terminal is in its records until they are synced."""
-    before = in_use(bench)
+    in_use(bench)
     who = personalise(bench, bank, 500)
+    before = bench.contents()
     signer, payee = bank.operators[1], bank.payees[1]
     with SerialLink(bench.url) as link:
         carrier.redeem(DeviceClient(link), bank.ledger, signer, payee, 500, NOW)

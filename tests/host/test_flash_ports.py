@@ -1,7 +1,9 @@
 """Which port a board is at, and what pyserial opens: names, ptys, TCP and RFC 2217."""
 
+import errno
 import select
 import socket
+import termios
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -89,6 +91,18 @@ def test_a_port_that_cannot_be_opened_is_said(bench: EspBench, url: str, words: 
         bench.connect(url=url)
 
 
+def test_a_port_that_goes_while_it_is_opened_is_said(bench: EspBench, monkeypatch: pytest.MonkeyPatch):
+    """As that of a chip with USB of its own while it starts."""
+
+    def flush(_port: serial.Serial) -> None:
+        raise termios.error(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(serial.Serial, "_reset_input_buffer", flush)
+    with pytest.raises(CannotOpen, match="it went away while it was opened. Plug it in") as raised:
+        bench.connect()
+    assert raised.value.number == errno.EIO
+
+
 def test_ptys_and_urls_have_no_reset_lines(bench: EspBench):
     with open_port(bench.url) as port:
         assert not ports.has_reset_lines(bench.url, port)
@@ -119,5 +133,5 @@ def test_the_only_usb_port_is_taken():
     assert ports.only_port([usb("/dev/ttyS0", None), usb("/dev/ttyUSB3", 0x10C4)]) == "/dev/ttyUSB3"
     with pytest.raises(NoPort, match=r"--port: /dev/ttyUSB3 \(chip 4292\), /dev/ttyACM0 \(chip 12346\). Nothing"):
         ports.only_port([usb("/dev/ttyUSB3", 0x10C4), usb("/dev/ttyACM0", 0x303A)])
-    with pytest.raises(NoPort, match="no board at any USB port"):
+    with pytest.raises(NoPort, match="no board at any USB port.*jiaozi doctor"):
         ports.only_port([usb("/dev/ttyS0", None)])

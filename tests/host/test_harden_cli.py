@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 
 from host_tools.cli.exits import Exit
-from host_tools.hardening import efuses, tools
-from host_tools.hardening.errors import KeyNotFit
+from host_tools.hardening import efuses, hardening, tools
+from host_tools.hardening.errors import KeyNotFit, ToolFailed
 from host_tools.hardening.keys import Keys
 from tests.host import stand_in
 from tests.host.command import failed, jiaozi
@@ -107,6 +107,17 @@ def test_what_is_typed_wrongly_is_said_in_one_line(arguments: tuple, words: tupl
 def test_a_port_without_a_chip_is_said_in_one_line(tmp_path: Path) -> None:
     result = jiaozi(*HARDEN, BOARDS["esp32"], "--port", tmp_path / "nothing")
     failed(result, Exit.LINK_GONE, "cannot be read", "hardened to the end", "Nothing was burnt")
+
+
+def test_a_chip_that_is_pulled_out_while_it_is_looked_at_is_as_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_: object) -> None:
+        raise ToolFailed("esptool verify-flash failed: Could not open port.")
+
+    monkeypatch.setattr(hardening, "check_flash", gone)
+    result = jiaozi(*HARDEN, BOARDS["esp32c3"], "--port", virtual_chip(tmp_path / "chip"))
+    failed(result, Exit.LINK_GONE, "Could not open port. Nothing was burnt now. Check the cable", "and repeat")
 
 
 def test_a_chip_with_other_keys_and_one_in_use_are_refused(tmp_path: Path) -> None:

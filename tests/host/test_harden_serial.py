@@ -2,7 +2,7 @@
 Its eFuse controller is the one that espefuse emulates, its loader the simulator's.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,6 +30,7 @@ class Registers(dict[int, int]):
         self._controller = SUPPORTED_CHIPS[chip].efuse_lib.EmulateEfuseController(str(file))
         start = self._controller.REGS.DR_REG_EFUSE_BASE
         self._range = range(start, start + self._controller.REGS.EFUSE_MEM_SIZE)
+        self.before_write: Callable[[], None] | None = None
 
     def get(self, address: int, otherwise: int = 0) -> int:  # pyright: ignore[reportIncompatibleMethodOverride]
         return self._controller.read_reg(address) if address in self._range else super().get(address, otherwise)
@@ -39,6 +40,8 @@ class Registers(dict[int, int]):
 
     def __setitem__(self, address: int, value: int) -> None:
         if address in self._range:
+            if self.before_write is not None:
+                self.before_write()
             self._controller.write_reg(address, value)
         else:
             super().__setitem__(address, value)
@@ -165,6 +168,23 @@ def test_what_a_device_holds_is_never_written_over(bench: Bench, tmp_path: Path)
     with pytest.raises(InUse, match="`settings` is in use"):
         hardening.check_device(board, found, plan, bench.keys)
     assert bench.esp.region("settings") == money["settings"] and bench.esp.region("nvs") == money["nvs"]
+    assert not bench.fuses()["RD_DIS"].value
+
+
+def test_a_device_that_is_pulled_out_while_it_burns_has_its_state_said(bench: Bench, tmp_path: Path) -> None:
+    board, found, plan = board_of(bench.chip), bench.device(), bench.plan()
+    write_images(bench, tmp_path / "build")
+    registers, rom = bench.esp.rom.machine.registers, bench.esp.rom
+    assert isinstance(registers, Registers)
+    registers.before_write = lambda: bench.esp._reactor.detach(rom)
+    told: list[str] = []
+    with pytest.raises(
+        ToolFailed,
+        match=r"^Burn the flash encryption key: espefuse burn-key failed: .*\. The chip starts whatever is on its"
+        r" flash, as before\. Repeat this command with the same --keys\.$",
+    ) as failure:
+        hardening.harden(board, found, plan, bench.keys, lambda step, state: told.append(step.title))
+    assert "\n" not in str(failure.value) and told == []
     assert not bench.fuses()["RD_DIS"].value
 
 

@@ -193,6 +193,9 @@ def test_a_person_sees_each_part_the_bytecode_and_the_hash(tmp_path: Path, monke
         assert words in shown.out
     assert f"{image.bytecode_bytes:,} of 81,920 bytes" in shown.out
     assert "with MicroPython 1.28.0" in shown.out
+    assert f"jiaozi flash esp32-pos --micropython {tmp_path}/ESP32_GENERIC-20260406-v1.28.0.bin" in " ".join(
+        shown.out.split()
+    )
     shown = jiaozi("build", "esp32-pos", "--output", tmp_path)
     assert "give --micropython ESP32_GENERIC-*.bin" in shown.out
 
