@@ -11,7 +11,7 @@ from sqlalchemy import Connection, select, update
 
 from host_tools.ledger import books, lost, registry, transfers
 from host_tools.ledger.disputes import disputed
-from host_tools.ledger.guarantee import UNFUNDED, cover, pass_on, take_back
+from host_tools.ledger.guarantee import UNFUNDED, cover, lacking, pass_on
 from host_tools.ledger.schema import accounts, devices
 from protocol.limits import GRACE_DAYS
 from protocol.objects import DAY_S
@@ -56,7 +56,11 @@ def _pass_on(connection: Connection, today: int, now: int) -> None:
 
 
 def _freeze_unfunded(connection: Connection, today: int, now: int) -> int:
-    """Purses that are negative though their funding had all the time to arrive: frozen until it does."""
+    """Purses that are negative though their funding had all the time to arrive: frozen until it does.
+
+    Expiry does not say that a load was not taken: what is in transit funds a purse here as well. Should it go back to
+    the account, the next run finds the purse; meanwhile its device gets no Certificate and redeems nothing.
+    """
     overdrawn = (
         select(devices.c.id)
         .join(accounts, devices.c.purse == accounts.c.id)
@@ -70,8 +74,7 @@ def _freeze_unfunded(connection: Connection, today: int, now: int) -> int:
     count = 0
     for who in connection.execute(overdrawn).scalars().all():
         device = registry.device(connection, who)
-        missing = -books.balance(connection, device.purse)
-        if take_back(connection, device, missing, now) == missing:
+        if lacking(connection, device, now) <= 0:
             continue
         count += 1
         connection.execute(update(devices).where(devices.c.id == who).values(frozen=UNFUNDED))

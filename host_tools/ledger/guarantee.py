@@ -6,12 +6,15 @@ what comes in later repays it. The purse of a lost device is emptied into its ow
 stays empty: what surfaces later is taken from what the owner got, and the rest from the guarantee. The same holds for
 what was passed on to the owner of payments that the device itself cannot spend any more. So whenever the news comes,
 and in whatever order, the owner ends with what the purse held, and the guarantee with what it lacked.
+
+Loads in transit are funding, since the device may have taken them: a purse lacks what it is below zero beyond them.
+Nothing moves for that, so a load counts once, on its way or in the purse, and no more when it has gone back.
 """
 
 from sqlalchemy import Connection, Row, select, update
 
 from host_tools.ledger import books
-from host_tools.ledger.schema import devices
+from host_tools.ledger.schema import accounts, devices
 
 UNFUNDED = "unfunded: it paid more than it ever received"  # devices.frozen; the one reason that is ever lifted
 
@@ -26,24 +29,39 @@ def watched(device: Row) -> bool:
     return device.frozen is not None or device.paid_back is not None
 
 
+def in_transit(connection: Connection, who: bytes) -> int:
+    """What is on its way into a device in loads that it may have taken, or may still take."""
+    lies = select(accounts.c.balance).where(accounts.c.kind == books.LOADS_IN_TRANSIT, accounts.c.owner == who.hex())
+    found = connection.execute(lies).scalar_one_or_none()
+    return 0 if found is None else books.whole(found)
+
+
+def lacking(connection: Connection, device: Row, now: int) -> int:
+    """What the purse lacks once it has back what was passed on; below 0 is what it has to spare, loads included."""
+    held = books.balance(connection, device.purse)
+    if held < 0:
+        held += take_back(connection, device, -held, now)
+    return -held - in_transit(connection, device.id)
+
+
 def cover(connection: Connection, who: bytes, now: int) -> None:
     """Bring the books of a device in line after its purse or its standing changed; one in good standing is left alone.
 
-    Whoever moves money into or out of a purse, or freezes its device, calls this.
+    Whoever moves money into or out of a purse, puts a load on its way into the device or takes one back, or freezes the
+    device, calls this.
     """
     device = connection.execute(select(devices).where(devices.c.id == who)).one()
     if not watched(device):
         return
-    held = books.balance(connection, device.purse)
-    if held < 0:
-        _bear(connection, device, -held, now)
-    elif held > 0:
-        _repay(connection, device, held, now)
+    missing = lacking(connection, device, now)
+    if missing > 0:
+        _bear(connection, device, missing, now)
+    elif missing < 0:
+        _repay(connection, device, -missing, now)
 
 
 def _bear(connection: Connection, device: Row, missing: int, now: int) -> None:
     """What the purse lacks: from what a lost device's owner was paid back, while it is there; else the guarantee."""
-    missing -= take_back(connection, device, missing, now)
     charged = 0
     if device.paid_back:
         charged = max(0, min(missing, device.paid_back, books.balance(connection, device.account)))
@@ -71,16 +89,19 @@ def take_back(connection: Connection, device: Row, most: int, now: int) -> int:
     return amount
 
 
-def _repay(connection: Connection, device: Row, held: int, now: int) -> None:
-    """What the purse holds: the guarantee gets back what it bore, a lost device's owner the rest."""
-    repaid = min(held, device.guaranteed)
+def _repay(connection: Connection, device: Row, spare: int, now: int) -> None:
+    """What the purse has to spare: the guarantee gets back what it bore, a lost device's owner the rest.
+
+    It may be on its way still; the purse is below zero by so much then. To a device that was paid back nothing is.
+    """
+    repaid = min(spare, device.guaranteed)
     if repaid:
         guarantee = books.operator_account(connection, books.GUARANTEE, device.operator)
         books.move(connection, device.purse, guarantee, repaid, "guarantee repaid", device.id, now)
         _set(connection, device, guaranteed=device.guaranteed - repaid)
-    if device.paid_back is not None and held > repaid:
-        books.move(connection, device.purse, device.account, held - repaid, "lost device paid back", device.id, now)
-        _set(connection, device, paid_back=device.paid_back + held - repaid)
+    if device.paid_back is not None and spare > repaid:
+        books.move(connection, device.purse, device.account, spare - repaid, "lost device paid back", device.id, now)
+        _set(connection, device, paid_back=device.paid_back + spare - repaid)
     if device.frozen == UNFUNDED and repaid == device.guaranteed:
         _set(connection, device, frozen=None)
 

@@ -2,8 +2,9 @@
 
 It lies in `loads in transit` from the order until the device's journal shows the load, or until a complete journal
 lacks it although its load floor has passed the number: only then can it never be accepted, and only then it goes
-back. Expiry proves nothing. Where a lost device is paid back, what is in transit is taken for accepted: it goes the way
-of the purse, and moves nothing more when the journal shows it after all.
+back. Expiry proves nothing. Until then it is funding of the device (`guarantee`). Where a lost device is paid back,
+what is in transit is taken for accepted: it goes the way of the purse, and moves nothing more when the journal shows it
+after all.
 """
 
 from sqlalchemy import Connection, Row, func, select, update
@@ -66,6 +67,7 @@ def order(connection: Connection, signer: Signer, device: bytes, amount: int, no
         )
     )
     books.move(connection, row.account, _transit(connection, row), amount, "load ordered", digest, now)
+    cover(connection, device, now)
     return load
 
 
@@ -120,12 +122,12 @@ def give_back(connection: Connection, device: Row, now: int) -> None:
 
     `device.load_floor` is of a complete journal, whose loads were all taken.
     """
-    for load in outstanding(connection, device.id):
-        if load.number <= device.load_floor:
-            books.move(
-                connection, _transit(connection, device), load.account, load.amount, "load returned", load.hash, now
-            )
-            connection.execute(update(loads).where(loads.c.hash == load.hash).values(state=RETURNED))
+    closed = [load for load in outstanding(connection, device.id) if load.number <= device.load_floor]
+    for load in closed:
+        books.move(connection, _transit(connection, device), load.account, load.amount, "load returned", load.hash, now)
+        connection.execute(update(loads).where(loads.c.hash == load.hash).values(state=RETURNED))
+    if closed:
+        cover(connection, device.id, now)
 
 
 def _transit(connection: Connection, device: Row) -> int:

@@ -115,8 +115,9 @@ def test_unfunded_device_may_be_covered_with_a_load_and_is_on_no_list(town, shop
     assert town.book_overdue() == (0, 1, 0)
     assert town.loss() == 500
     town.ledger.order_load(town.signer_of(wallet), wallet.id, 700, town.now)
+    assert (town.frozen(wallet), town.purse(wallet), town.loss()) == (None, -500, 0)
     settlement = town.sync(wallet)
-    assert (settlement.certified, settlement.note) == (False, f"frozen: {UNFUNDED}")
+    assert (settlement.certified, settlement.note) == (False, "it has spent more than it received")
     assert town.sync(wallet).certified
     assert (town.frozen(wallet), town.purse(wallet), town.loss()) == (None, 200, 0)
     assert shop.certificate.epoch == wallet.certificate.epoch == 0

@@ -11,6 +11,7 @@ from pathlib import Path
 from host_tools.crypto import sha256, verify
 from host_tools.ledger import Ledger, Overdue, Settlement
 from host_tools.ledger.guarantee import UNFUNDED
+from host_tools.ledger.loads import OUTSTANDING
 from host_tools.ledger.transfers import LEFT_OUT_SOME
 from protocol import apdu, fraud
 from protocol.errors import UNKNOWN_TRANSFER, RefusedByPeer
@@ -147,7 +148,9 @@ class Town:
         assert sum(row["guaranteed"] for row in rows) == -sum(report["guarantee"].values())
         for row in rows:
             frozen = row["frozen"]
-            assert not frozen or row["purse"] >= 0, "the guarantee bears what a frozen purse lacks"
+            spare = row["purse"] + self.in_transit(bytes.fromhex(row["id"]))
+            assert not frozen or spare >= 0, "the guarantee bears what a frozen purse lacks"
+            assert spare <= 0 or not row["guaranteed"], "the guarantee bears what a purse or a load in transit has"
             private = frozen in (None, UNFUNDED, LEFT_OUT_SOME) or frozen.startswith("rolled back")
             kinds = self.proven(bytes.fromhex(row["id"]))
             assert kinds or private, f"{row['name']} is {frozen}, and nothing proves it"
@@ -199,6 +202,10 @@ class Town:
 
     def pending(self) -> int:
         return self.sums()["pending"]
+
+    def in_transit(self, who: bytes) -> int:
+        """In loads on their way into a device."""
+        return sum(load["amount"] for load in self.ledger.loads(who) if load["state"] == OUTSTANDING)
 
     def loss(self) -> int:
         """What the operators' guarantees bear."""

@@ -5,7 +5,7 @@
 
 from sqlalchemy import Connection, select, update
 
-from host_tools.ledger import deadlines, loads, registry, settlement, transfers
+from host_tools.ledger import deadlines, guarantee, loads, registry, settlement, transfers
 from host_tools.ledger.errors import AlreadyRegistered
 from host_tools.ledger.schema import devices
 from protocol import apdu, limits
@@ -20,7 +20,8 @@ RULES = {
     "test_a_key_is_registered_once": "Its key is registered once.",
     "test_posting_needs_the_payee_s_signature": "Posting needs the payee's signature",
     "test_the_payer_s_upload_with_the_receipt_is_enough": "The payer's upload with the Receipt is enough.",
-    "test_pending_goes_to_the_payee_s_account_at_the_deadline": (
+    "test_pending_goes_to_the_payee_s_account_at_the_deadline": "is booked to the payee's purse",
+    "test_what_a_purse_has_left_at_the_deadline_goes_on_to_the_account": (
         "what is left of it above zero goes on to the owner's account"
     ),
     "test_a_void_after_the_deadline_moves_it_to_the_payer": (
@@ -32,6 +33,7 @@ RULES = {
     ),
     "test_a_load_goes_back_only_when_it_is_closed": "whose complete chain lacks it has a load floor at or above it",
     "test_expiry_alone_refunds_no_load": "expiry alone never refunds",
+    "test_a_load_in_transit_counts_as_funding": "Until then it is *load in transit* and counts as funding",
     "test_a_watermark_needs_every_record": "Watermark and new base take effect only when the ledger holds every record",
     "test_a_base_needs_every_record": "take effect only when the ledger holds every record up to the Statement's head",
     "test_who_goes_back_is_frozen": (
@@ -110,6 +112,20 @@ def test_pending_goes_to_the_payee_s_account_at_the_deadline(new_town: NewTown) 
     check_needed(scenario, taken_out, outcome="an honest payee is not paid")
 
 
+def test_what_a_purse_has_left_at_the_deadline_goes_on_to_the_account(new_town: NewTown) -> None:
+    """The terminal burnt: no device can spend what is in its purse."""
+
+    def scenario() -> None:
+        town, terminal, wallet = town_with_shop(new_town)
+        torn_sale(terminal, wallet, 300, LOST_CONFIRM)
+        town.sync(wallet)
+        deadline(town)
+        assert (town.purse(terminal), town.account(terminal)) == (0, 1_300), "the money is stuck in a burnt terminal"
+
+    taken_out = without(deadlines.book_overdue, ("_pass_on(connection, today, now)", "pass"))
+    check_needed(scenario, taken_out, outcome="the money is stuck in a burnt terminal")
+
+
 def test_a_void_after_the_deadline_moves_it_to_the_payer(new_town: NewTown) -> None:
     def scenario() -> None:
         town, terminal, wallet = town_with_shop(new_town)
@@ -170,7 +186,7 @@ def test_a_load_goes_back_only_when_it_is_closed(new_town: NewTown) -> None:
         town.settle(wallet, *town.statement(wallet))
         assert town.purse(wallet) == wallet.purse.balance == 1_000, "the device has what its account has too"
 
-    taken_out = without(loads.give_back, ("if load.number <= device.load_floor:", "if True:"))
+    taken_out = without(loads.give_back, ("load.number <= device.load_floor", "True"))
     check_needed(scenario, taken_out, outcome="the device has what its account has too")
 
 
@@ -192,6 +208,22 @@ def test_expiry_alone_refunds_no_load(new_town: NewTown) -> None:
         give_all_back=give_all_back,
     )
     check_needed(scenario, taken_out, outcome="given back unproven")
+
+
+def test_a_load_in_transit_counts_as_funding(new_town: NewTown) -> None:
+    """The wallet took it and paid of it; then it lay in a drawer, and its deadline passed."""
+
+    def scenario() -> None:
+        town, terminal, wallet = town_with_shop(new_town)
+        load = town.ledger.order_load(town.signer_of(wallet), wallet.id, 900, town.now)
+        wallet.send(apdu.PUT, load.encode())
+        sale(terminal, wallet, 1_200)
+        town.sync(terminal)
+        deadline(town)
+        assert (town.frozen(wallet), town.loss()) == (None, 0), "accused of paying what it never received"
+
+    taken_out = without(guarantee.lacking, ("return -held - in_transit(connection, device.id)", "return -held"))
+    check_needed(scenario, taken_out, outcome="accused of paying what it never received|the guarantee bears")
 
 
 # --- every record

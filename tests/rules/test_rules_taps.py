@@ -3,12 +3,15 @@
 `RULES` holds the sentence of docs/protocol.md that each test is about.
 """
 
+import contextlib
+
 import pytest
 
 from protocol import apdu, limits
 from protocol.errors import Refused
 from protocol.management import Management
 from protocol.objects import (
+    DAY_S,
     PAID,
     PERSON,
     REFUND,
@@ -23,11 +26,26 @@ from protocol.objects import (
 from protocol.payee import Payee
 from protocol.payer import Payer
 from protocol.tap import SaleTap, Tap
+from protocol.trust import ROOT_ISSUER, Trust, operator_entry_id
 from tests.ledger.world import LOST_TRANSFER
 from tests.rules.rule import check_needed, without
 from tests.rules.scenes import commit, give_void, receive, refused, shop, tap
 from tests.rules.signatures import sign_otherwise
-from tests.unit.world import KINDS, REFERENCE, Device, Operator, World, sha256
+from tests.unit.world import (
+    CURRENCY,
+    KINDS,
+    REFERENCE,
+    TODAY,
+    Device,
+    Operator,
+    Signer,
+    World,
+    meet,
+    revocations,
+    sale_tap,
+    sha256,
+    signer,
+)
 
 RULES = {
     "test_a_device_is_pinned_to_one_operator": (
@@ -38,6 +56,10 @@ RULES = {
     ),
     "test_the_reader_judges_revocation_before_money_is_asked_for": (
         "done when a card shows it, before money is asked for"
+    ),
+    "test_the_reader_judges_the_operator_before_money_is_asked_for": "its operator is known (11)",
+    "test_the_reader_judges_validity_before_money_is_asked_for": (
+        "neither it nor the operator certificate has expired (15)"
     ),
     "test_the_reader_judges_roles_before_money_is_asked_for": "The reader also checks the roles (17).",
     "test_the_reader_judges_days_before_money_is_asked_for": (
@@ -50,6 +72,9 @@ RULES = {
     ),
     "test_in_doubt_amounts_count_towards_the_cap": "balance + in doubt + amount <= `balance_limit`",
     "test_a_refund_is_never_refused_by_limits": "but for refunds",
+    "test_a_credit_of_a_signed_request_is_never_refused_by_limits": (
+        "Credits of a signed Request and refunds are never refused by the payee's own limits"
+    ),
     "test_space_for_the_credit_is_reserved_before_a_request": (
         "before a debit, a Load or a signed Request, space is free for that record, the credit of an open Request"
     ),
@@ -148,6 +173,69 @@ def test_the_reader_judges_revocation_before_money_is_asked_for() -> None:
 
     taken_out = without(Tap._selected, ("self._party.judge(certificate)", "pass"))
     check_needed(scenario, taken_out, outcome="committed for nothing")
+
+
+def asked_for_money(terminal: Device, card: Device) -> bool:
+    terminal.open(300)
+    this = sale_tap(terminal)
+    with contextlib.suppress(Refused):
+        meet(this, card)
+    return "pay" in this.exchanges
+
+
+def foreign_card(world: World, operator: Operator, root: Signer) -> Device:
+    """Of another operator; it knows ours already."""
+    home = World()
+    home.root = root
+    card = home.device("card", balance=1_000, operator=operator)
+    card.party.trust.operators[1] = world.operator.certificate
+    return card
+
+
+OPERATORS = {
+    "forged": without(Trust.add_operator, ("not certificate.verified_by(self.root_key, self._verify)", "False")),
+    "of another currency": without(Trust.judge, ("raise Refused(OTHER_CURRENCY)", "pass")),
+    "revoked": without(Trust.judge, ("self._check_operator(operator)", "pass")),
+}
+
+
+@pytest.mark.parametrize("kind", OPERATORS)
+def test_the_reader_judges_the_operator_before_money_is_asked_for(kind: str) -> None:
+    def scenario() -> None:
+        world, terminal, _ = shop()
+        root = signer("another root") if kind == "forged" else world.root
+        operator = Operator(2, root, currency=978 if kind == "of another currency" else CURRENCY)
+        if kind == "revoked":
+            listed = revocations(world.root, ROOT_ISSUER, 1, [(operator_entry_id(2), REVOKED_ALTOGETHER)])
+            terminal.send(apdu.PUT, listed.encode())
+        card = foreign_card(world, operator, root)
+        assert not asked_for_money(terminal, card), "asked a card of an operator that is not good"
+
+    check_needed(scenario, OPERATORS[kind], outcome="asked a card of an operator that is not good")
+
+
+# What is wrong: days from today of the terminal's clock, of the card's first and last day; what sees it
+VALIDITY = {
+    "expired": (11, 0, 10, ("today > certificate.valid_until", "False")),
+    "of an operator that expired": (1_001, 990, 1_080, ("today > operator.valid_until", "False")),
+    "begun before its operator": (0, -101, 90, ("raise Refused(BAD_CERTIFICATE)", "pass")),
+}
+
+
+@pytest.mark.parametrize("kind", VALIDITY)
+def test_the_reader_judges_validity_before_money_is_asked_for(kind: str) -> None:
+    today, first, last, seen = VALIDITY[kind]
+
+    def scenario() -> None:
+        world = World()
+        terminal = world.device("terminal", "terminal")
+        begin, end = TODAY + first, TODAY + last
+        card = world.device("card", balance=1_000, days_limit=255, valid_from=begin, valid_until=end)
+        now = world.now + today * DAY_S
+        terminal.party.clock = lambda: now
+        assert not asked_for_money(terminal, card), "asked a card that nobody may take money of"
+
+    check_needed(scenario, without(Trust.judge, seen), outcome="asked a card that nobody may take money of")
 
 
 def test_the_reader_judges_roles_before_money_is_asked_for() -> None:
@@ -272,6 +360,24 @@ def test_a_refund_is_never_refused_by_limits() -> None:
 
     taken_out = without(Payee.open, ("if purpose != REFUND:", "if True:"))
     check_needed(scenario, taken_out, outcome="a refund was refused")
+
+
+def test_a_credit_of_a_signed_request_is_never_refused_by_limits() -> None:
+    """A refund to a wallet that is full: it was asked for, so it is taken."""
+
+    def scenario() -> None:
+        world = World()
+        terminal = world.device("terminal", "terminal", balance=500)
+        wallet = world.device("wallet", balance=1_000, balance_limit=1_000)
+        request = Request.decode(wallet.open(300, REFUND))
+        paid = terminal.perform(terminal.payer.pay(wallet.certificate, request, False, by_user=True))
+        assert receive(wallet, Transfer.decode(paid), terminal) == Receipt.TYPE, "asked for a refund and refused it"
+
+    judged = (
+        "party.judge(payer)",
+        "party.judge(payer); limits.check_headroom(party.purse, party.certificate, transfer.amount)",
+    )
+    check_needed(scenario, without(Payee._check_acceptable, judged), outcome="asked for a refund and refused it")
 
 
 def test_space_for_the_credit_is_reserved_before_a_request() -> None:

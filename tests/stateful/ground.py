@@ -3,9 +3,12 @@
 from collections import Counter, deque
 
 from host_tools.crypto import sha256, verify
+from host_tools.ledger.guarantee import UNFUNDED
+from host_tools.ledger.transfers import POSTED, VOID
 from protocol import fraud
 from protocol.errors import Refused, RefusedByPeer, name_of
 from protocol.objects import PAID as PAID_OUTCOME
+from protocol.objects import VOID as VOID_OUTCOME
 from protocol.states import CREDITED, OPEN
 from protocol.tap import Payment
 from tests.stateful.choices import Choices
@@ -67,19 +70,41 @@ class Ground:
         demand(ledger.reconciliation()["difference"] == 0, "the reconciliation has a difference")
         frozen = dict(self._rows("select id, frozen from devices where frozen is not null"))
         for who, reason in frozen.items():
-            honest = self.shadow.is_honest(who) and not reason.startswith("unfunded")
-            demand(not honest, f"honest {self.names.get(who)} is frozen: {reason}")
-        rows = self._rows(
-            "select devices.id from devices join accounts on devices.purse = accounts.id"
-            " where frozen is not null and balance < 0"
-        )
-        demand(not rows, "the guarantee does not bear what a frozen purse lacks")
+            if self.shadow.is_honest(who):
+                demand(reason == UNFUNDED, f"honest {self.names.get(who)} is frozen: {reason}")
+        for who, purse, guaranteed, passed_on in self._rows(
+            "select devices.id, balance, guaranteed, passed_on from devices join accounts on purse = accounts.id"
+            " where frozen is not null or guaranteed > 0"
+        ):
+            name, spare = self.names.get(who), purse + self._in_transit(who)
+            if self.shadow.is_honest(who) and who in frozen:
+                late = self._not_surfaced(who) + passed_on
+                demand(0 < guaranteed <= late, f"honest {name} is frozen for {guaranteed}: all but {late} is known")
+            demand(who not in frozen or spare >= 0, f"the guarantee does not bear what frozen {name} lacks")
+            demand(spare <= 0 or not guaranteed, f"the guarantee bears what {name} has, in its purse or in transit")
         for who, kind in self.reached.guilty.items():
             name = self.names[who]
             demand(not self.shadow.is_honest(who), f"honest {name} looks guilty: {kind}")
             demand(who in frozen, f"{name} is not frozen, though the ledger has seen: {kind}")
             if who not in self.proven:
                 self._check_proofs(who, kind)
+
+    def _in_transit(self, who: bytes) -> int:
+        """In loads on their way into a device, by the list of them and not by the books."""
+        query = "select coalesce(sum(amount), 0) from loads where device = ? and state = 'outstanding'"
+        return self._rows(query, who)[0][0]
+
+    def _not_surfaced(self, who: bytes) -> int:
+        """What an honest device got, or got back, that the ledger has not seen; all else that it paid of it has."""
+        account = self.shadow.accounts[who]
+        states = dict(self._rows("select hash, state from transfers where payer = ? or payee = ?", who, who))
+        late = 0
+        for digest, movement in self.shadow.movements.items():
+            got = digest in account.credits and states.get(digest) != POSTED
+            got_back = movement.transfer.payer == who and movement.outcome == VOID_OUTCOME
+            if got or (got_back and states.get(digest, VOID) != VOID):
+                late += movement.transfer.amount
+        return late
 
     def _check_proofs(self, who: bytes, kind: str) -> None:
         """Whoever has the root's key can be shown it."""

@@ -15,11 +15,11 @@ from protocol.objects import DAY_S
 from protocol.objects import PAID as PAID_OUTCOME
 from tests.stateful.choices import Choices, Drawn
 from tests.stateful.country import Citizen, Country
+from tests.stateful.people import PAST_DEADLINES
 from tests.stateful.shadow import demand
 from tests.stateful.strangers import Strangers
 
 STEPS_IN_EPISODE = 400
-REACHED_DEADLINE = 125  # days: a Certificate's life and the grace after it
 
 
 class Machine(Strangers):
@@ -48,7 +48,7 @@ class Machine(Strangers):
         at_home = {device.id for device in self.honest}
         self._nothing_stuck(lambda payee: payee in at_home)
         if lost is not None or choices.chance(20):
-            self.country.now += REACHED_DEADLINE * DAY_S
+            self.country.now += PAST_DEADLINES * DAY_S
             self.country.ledger.book_overdue(self.country.now)
             for device in choices.several(self.honest):
                 self._sync_now(device)
@@ -107,6 +107,7 @@ class Machine(Strangers):
         "power_off": 40,
         "arm": 25,
         "days_pass": 12,
+        "forget_in_a_drawer": 3,
         "sync": 16,
         "take_upload": 24,
         "bring_upload": 24,

@@ -1,5 +1,7 @@
 """What people do with their devices: ask, tap, tear, try again, cancel, confirm, switch off, wait."""
 
+from host_tools.ledger.errors import LedgerError
+from protocol import apdu
 from protocol.errors import DecodeError, LocalError, Refused, name_of
 from protocol.objects import (
     CASH_OUT,
@@ -21,6 +23,7 @@ from tests.stateful.links import LinkLost, WildLink
 from tests.stateful.shadow import demand
 from tests.unit.world import REFERENCE, Link, meet, spread
 
+PAST_DEADLINES = 125  # days: a Certificate's life and the grace after it
 LAST_DAY = 900  # the operators' certificates end some days later
 
 
@@ -177,15 +180,44 @@ class People(Ground):
 
     def days_pass(self, choices: Choices) -> str:
         days = choices.pick((0, 0, 0, 0, 1, 1, 1, 3, 10, 29, 61, 95, 130))
+        return self._pass(choices, days)
+
+    def _pass(self, choices: Choices, days: int, away: Citizen | None = None) -> str:
         if self.country.now // DAY_S + days > LAST_DAY + 20_000:
             return "the end of days"
         self.country.now += days * DAY_S + choices.number(0, 200)
         if days < 29:
             return "days"
         for device in self.honest:  # most people come home once a month; who did not cannot pay any more
-            if choices.number(0, 1):
+            if choices.number(0, 1) and device is not away:
                 self._sync_now(device)
+        self.country.ledger.book_overdue(self.country.now)
+        self.asked_ledger = True
         return "months"
+
+    def forget_in_a_drawer(self, choices: Choices) -> str:
+        """Somebody loads, pays of it at a till, and is not seen until all deadlines have passed; the till is."""
+        wallet = choices.pick([device for device in self.honest if device.certificate.role == WALLET])
+        terminal = choices.pick([device for device in self.honest if device.certificate.role == TERMINAL])
+        self._awake(wallet)
+        self._awake(terminal)
+        has, amount = wallet.purse.balance, self._amount(choices)
+        try:
+            load = self.country.ledger.order_load(self.country.signer_of(wallet), wallet.id, amount, self.country.now)
+        except LedgerError as error:
+            return type(error).__name__
+        said = self._send(wallet, apdu.PUT, load.encode())
+        if said == "taken":
+            try:
+                terminal.open(has + choices.number(1, amount))
+            except Refused as refusal:
+                return f"no Request: {name_of(refusal.cause)}"
+            said = self._tap(choices, sale_tap(terminal), terminal, wallet)
+            if wallet.payer.wanted is not None:
+                wallet.payer.approve()
+                said = self._tap(choices, sale_tap(terminal), terminal, wallet)
+        self._sync_now(terminal)
+        return f"{said}, {self._pass(choices, PAST_DEADLINES, away=wallet)}"
 
     def tidy(self, choices: Choices) -> str:
         """A device does what it does while nobody waits."""

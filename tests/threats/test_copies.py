@@ -5,6 +5,7 @@ Honest payees are paid every time; what is missing is booked to the guarantee of
 
 import pytest
 
+from host_tools.ledger.errors import InsufficientFunds
 from protocol import limits
 from protocol.errors import BALANCE_LIMIT, MISMATCH, OVER_SUM_LIMIT, REVOKED, TOO_LONG_OFFLINE
 from protocol.limits import default_limits
@@ -12,7 +13,7 @@ from protocol.objects import TERMINAL
 from protocol.tap import NOT_PAID, PAID
 from tests.ledger.world import clone, forget_payers, pay_person
 from tests.threats import bounds
-from tests.threats.scenes import DEADLINE, LEFT_ON_ACCOUNT, buy, lists, spend_all, tell
+from tests.threats.scenes import DEADLINE, LEFT_ON_ACCOUNT, buy, lists, redeem, spend_all, tell
 from tests.unit.world import KINDS, cause_of
 
 
@@ -177,3 +178,23 @@ def test_payer_of_money_it_never_had(town, shop, monkeypatch, kind, branch):
     assert (town.purse(cheat), town.loss(), town.account(cheat)) == (0, branch, LEFT_ON_ACCOUNT)
     town.sync(shop)
     assert cause_of(buy, shop, cheat, 1) == TOO_LONG_OFFLINE
+
+
+def test_payer_of_money_it_never_had_with_a_load_in_transit(town, shop):
+    """The load may have been taken, so the cheat is not frozen for what it covers, until it swears it never took it."""
+    cheat = town.device("cheat", "wallet")
+    town.ledger.issue(town.accounts[cheat.name], bounds.BRANCH, town.now)
+    town.ledger.order_load(town.signer_of(cheat), cheat.id, bounds.BRANCH, town.now)
+    cheat.purse.balance = bounds.BRANCH
+    assert spend_all(shop, cheat)[0] == bounds.BRANCH
+    town.sync(shop)
+    town.now += DEADLINE
+    assert (town.book_overdue().unfunded, town.loss(), town.frozen(cheat)) == (0, 0, None)
+    cheat.purse.load_floor = 1  # says its cracked firmware
+    settlement = town.settle(cheat, *town.statement(cheat))
+    assert (settlement.certified, settlement.note) == (False, "it has spent more than it received")
+    with pytest.raises(InsufficientFunds):
+        redeem(town, cheat, 1)
+    assert town.account(cheat) == bounds.BRANCH + LEFT_ON_ACCOUNT
+    assert town.book_overdue().unfunded == 1
+    assert (town.purse(cheat), town.loss()) == (0, bounds.BRANCH)
