@@ -83,11 +83,18 @@ class Recovery:
         for index in range(self._sectors):
             offset = index * self._flash.sector_size_bytes
             unit = self._flash.read(offset, UNIT_BYTES)
-            note = note_in(unit, 0, self._crc_start)
+            note = self._note_in(unit, 0)
             self._heads[index] = _WHOLE if note else self._is_torn(note, unit)
             if note and note[0] % (self._per_sector * self._sectors) * UNIT_BYTES == offset and note[0] >= newest[0]:
                 newest = note
         return newest
+
+    def _note_in(self, data: bytes, at: int) -> tuple[int, int, int, int] | None:
+        """The note at `at`, if it can be: no distance is longer than the flash, or goes back beyond unit 0."""
+        note = note_in(data, at, self._crc_start)
+        if note and note[2] <= self._sectors >= note[3] <= note[0] // self._per_sector:
+            return note
+        return None
 
     def _is_torn(self, entry, unit: bytes) -> bool:
         """Whether one can see that a unit without an entry was programmed."""
@@ -104,7 +111,7 @@ class Recovery:
             at = (number - 1) * UNIT_BYTES
             unit = sector * per_sector + number
             number += 1
-            note = note_in(data, at, self._crc_start)
+            note = self._note_in(data, at)
             if note and note[0] == unit:
                 self._note(note)
                 continue

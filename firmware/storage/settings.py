@@ -1,4 +1,4 @@
-"""A few named byte values that must survive: key seed, root key, certificates, reserved numbers, clock bound.
+"""A few named byte values that must survive: keys, operators' certificates, PIN, reserved numbers, revocations.
 
 Two files hold the same contents, `<prefix>.a` and `<prefix>.b`, and every change writes one after the other: power
 can go at any byte and one of them is whole. Because both are the same when a change has returned, damage to one
@@ -41,18 +41,19 @@ def _encode(generation: int, values: dict[str, bytes]) -> bytes:
 
 
 def _decode(data: bytes) -> tuple[int, dict[str, bytes]] | None:
-    """(generation, values), or None if the file is damaged."""
-    body = data[:-_CRC_BYTES]
-    if len(body) < _HEADER_BYTES or body[:4] != _MAGIC or crc32(body).to_bytes(4, "big") != data[-_CRC_BYTES:]:
-        return None
+    """(generation, values); None if damaged, which is whatever is not to the byte what `_encode` makes of these."""
     values = {}
     offset = _HEADER_BYTES
-    while offset < len(body):
-        value_at = offset + 1 + body[offset] + 2
-        end = value_at + struct.unpack(">H", body[value_at - 2 : value_at])[0]
-        values[body[offset + 1 : value_at - 2].decode()] = body[value_at:end]
-        offset = end
-    return struct.unpack(">I", body[4:_HEADER_BYTES])[0], values
+    try:
+        while offset < len(data) - _CRC_BYTES:
+            value_at = offset + 3 + data[offset]
+            name = data[offset + 1 : value_at - 2].decode()
+            offset = value_at + int.from_bytes(data[value_at - 2 : value_at], "big")
+            values[name] = data[value_at:offset]
+    except ValueError:  # a name that is no text
+        return None
+    generation = int.from_bytes(data[4:_HEADER_BYTES], "big")
+    return (generation, values) if generation and _encode(generation, values) == data else None
 
 
 def _read(path: str) -> bytes | None:

@@ -12,7 +12,7 @@ from host_tools.images.boards import BOARDS
 from host_tools.images.compile import build_modules
 from host_tools.simulator.device import SimulatedDevice
 from host_tools.simulator.virtual_pn532 import VirtualPn532
-from host_tools.simulator.world import WALLET_BOARD
+from host_tools.simulator.world import TERMINAL_BOARD, WALLET_BOARD
 from host_tools.story.bank import Bank
 from protocol import errors
 from protocol.errors import RefusedByPeer
@@ -175,7 +175,7 @@ def test_a_payment_that_a_person_has_to_confirm(table: Table, terminal: Simulate
 
 def test_a_full_journal(table: Table, terminal: SimulatedDevice, tmp_path: Path) -> None:
     """A wallet with 12 sectors of flash pays until nothing more fits, then refuses, and pays again after a sync."""
-    wallet = table.personalise(_small_wallet(table, tmp_path), WALLET_KIND, FUNDS)
+    wallet = table.personalise(_small(table, tmp_path, WALLET_BOARD), WALLET_KIND, FUNDS)
     for _ in range(MAX_SALES):
         table.hands.ask(terminal, "1#")
         seen = wallet.panel.screens
@@ -194,20 +194,52 @@ def test_a_full_journal(table: Table, terminal: SimulatedDevice, tmp_path: Path)
     sell(table, terminal, wallet, 1)
 
 
-def _small_wallet(table: Table, folder: Path) -> SimulatedDevice:
+def test_a_terminal_whose_journal_is_full(table: Table, tmp_path: Path) -> None:
+    """It says so when it is told to collect, before anybody holds a card to it, and still when power comes back.
+
+    Nothing of it is lost, and what is kept free is enough for the sync that frees the rest.
+    """
+    wallet = table.wallet("wallet", FUNDS)
+    till = table.personalise(_small(table, tmp_path, TERMINAL_BOARD), TERMINAL_KIND)
+    sales = 0
+    for _ in range(MAX_SALES):
+        till.panel.press("1#")
+        if till.panel.wait_for("hold the other", "NOT PAID") == "NOT PAID":
+            break
+        table.tap(till, wallet, "RECEIVED\n0.01", "PAID\n0.01")
+        sales += 1
+    assert 0 < sales < MAX_SALES
+    taps = len(table.world.air.taps)
+    with nothing_moves(table, till, wallet):
+        for _ in range(3):
+            assert till.panel.text.startswith(not_paid(errors.JOURNAL_FULL))
+            assert till.stop() == ""
+            till.start()
+            till.panel.wait_for("TERMINAL")
+            till.panel.press("1#")
+            till.panel.wait_for("NOT PAID")
+    assert len(table.world.air.taps) == taps
+    assert (table.info(till).balance, table.info(wallet).balance) == (sales, FUNDS - sales)
+    assert table.sync(till).certified
+    assert table.purse(till) == sales
+    sell(table, till, wallet, 1)
+
+
+def _small(table: Table, folder: Path, board: str) -> SimulatedDevice:
+    """One of these with a journal of 12 sectors."""
     boards = folder / "boards"
-    shutil.copytree(BOARDS / WALLET_BOARD, boards / WALLET_BOARD)
-    described = boards / WALLET_BOARD / "board.toml"
+    shutil.copytree(BOARDS / board, boards / board)
+    described = boards / board / "board.toml"
     text = described.read_text()
     assert "size_bytes = 262144" in text
     described.write_text(text.replace("size_bytes = 262144", "size_bytes = 49152"))
-    build_modules(WALLET_BOARD, folder / "firmware", boards)
+    build_modules(board, folder / "firmware", boards)
     world = table.world
-    chip = VirtualPn532(world.air, "small wallet")
-    wallet = SimulatedDevice("small wallet", folder / "firmware", table.state / "small", world.reactor, chip)
-    world.devices[wallet.name] = wallet
-    wallet.start()
-    return wallet
+    chip = VirtualPn532(world.air, "small")
+    device = SimulatedDevice("small", folder / "firmware", table.state / "small", world.reactor, chip)
+    world.devices[device.name] = device
+    device.start()
+    return device
 
 
 # --- who the other one is

@@ -4,6 +4,7 @@ A damaged device says "service", tells what it can, and wipes nothing. An older 
 the inside; there the ledger is the one that notices.
 """
 
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -55,6 +56,13 @@ def damage_both_settings(state: Path) -> None:
         flip(state / name, 20)
 
 
+def craft_both_settings(state: Path) -> None:
+    """A right checksum over a name that is no text, as whoever writes the flash can make it."""
+    body = b"JZS1\0\0\0\1" + b"\1\xff\0\1x"
+    for name in SETTINGS:
+        (state / name).write_bytes(body + zlib.crc32(body).to_bytes(4, "big"))
+
+
 def lose_the_settings(state: Path) -> None:
     for name in SETTINGS:
         (state / name).unlink()
@@ -85,6 +93,7 @@ def contents(state: Path) -> dict[str, bytes]:
         lose_the_journal,
         cut_the_journal,
         damage_both_settings,
+        craft_both_settings,
         lose_the_settings,
         lose_the_secret,
         shorten_the_secret,

@@ -8,13 +8,37 @@ from random import Random
 from protocol import apdu, framing
 from protocol.objects import PERSON, Certificate, Statement
 from protocol.tap import Payment, PaymentTap
-from tests.fuzz.targets import AMOUNT, HONEST_LOAD, Bench, joined, pieces
+from tests.fuzz.proofs import proof_files, proof_inputs
+from tests.fuzz.stored import entries, journal_inputs, settings_files
+from tests.fuzz.targets.device import AMOUNT, HONEST_LOAD, Bench
+from tests.fuzz.targets.inputs import joined, pieces
 from tests.micropython import ROOT, import_on_cpython
 from tests.unit.world import REFERENCE, Link, LinkLost, meet, sale_tap
 
 VECTORS = ROOT / "protocol" / "vectors"
 LONGEST = 4_096
 INTERESTING = (0, 1, 2, 4, 16, 127, 128, 253, 254, 255)
+# Targets whose inputs are no messages led by their lengths
+WHOLE = (
+    "signed_object",
+    "plain_layout",
+    "record",
+    "answer",
+    "command",
+    "response",
+    "frames",
+    "cobs",
+    "settings",
+    "entry",
+    "proof_file",
+)
+MADE = {
+    "settings": settings_files,
+    "entry": entries,
+    "journal": journal_inputs,
+    "proof": proof_inputs,
+    "proof_file": proof_files,
+}
 BLOCK_STARTS = (0x02, 0x03, 0x12, 0x13, 0xA2, 0xA3, 0xB2, 0xB3, 0xC2, 0xD0, 0xF2)
 
 
@@ -30,6 +54,8 @@ def _message(text: str) -> bytes:
 @cache
 def corpus(target: str) -> list[bytes]:
     """Inputs that reach deep into the target."""
+    if target in MADE:
+        return [data for data in MADE[target]() if len(data) <= LONGEST]
     every = _vectors("objects")
     encoded = [bytes.fromhex(one["encoded"]) for one in (*every["valid"], *every["invalid"])]
     stored = _vectors("records")
@@ -75,7 +101,10 @@ def corpus(target: str) -> list[bytes]:
         return [joined([lead, *_blocks(messages[at : at + 3])]) for at in range(0, len(messages), 3)] + [
             joined([lead, *[bytes((start,)) for start in BLOCK_STARTS]])
         ]
-    return _chip_inputs(sent)
+    found = _chip_inputs(sent)
+    if target in ("spi", "i2c"):  # which go on where a UART is silent: not ready, no acknowledgement, garbage
+        found += [joined([b"", b"\x00", *pieces(data), b"\x03" + data[:40]]) for data in found]
+    return found
 
 
 class _Recorder(Link):
@@ -179,16 +208,7 @@ class Spoiler:
     def __init__(self, target: str, seed: int | str):
         self._random = Random(f"{target} {seed}")
         self._corpus = corpus(target)
-        self._in_pieces = target not in (
-            "signed_object",
-            "plain_layout",
-            "record",
-            "answer",
-            "command",
-            "response",
-            "frames",
-            "cobs",
-        )
+        self._in_pieces = target not in WHOLE
 
     def next(self) -> bytes:
         random = self._random

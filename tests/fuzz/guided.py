@@ -14,8 +14,10 @@ from pathlib import Path
 
 from tests.micropython import ROOT
 
-WHAT = re.compile(r"^\w*(?:Error|Gone|Refused|PowerCut)\b.*$", re.MULTILINE)  # how Python names what was raised
-WATCHED = ["protocol", "drivers"]
+WHAT = re.compile(
+    r"^\w*(?:Error|Gone|Refused|PowerCut|Corrupt|Full|Uncertain|NotProven)\b.*$", re.MULTILINE
+)  # how Python names what was raised
+WATCHED = ["protocol", "drivers", "storage", "host_tools"]
 LONGEST = 4_096
 
 

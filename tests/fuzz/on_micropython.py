@@ -1,6 +1,7 @@
 """The same targets on the real MicroPython: the host makes the inputs, a MicroPython process runs the compiled modules.
 
 python -m tests.fuzz.on_micropython --inputs 2000 --seed 7
+python -m tests.fuzz.on_micropython --target picc --input 0002e080  one input again
 """
 
 import argparse
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from tests import micropython
 from tests.fuzz.corpus import Spoiler
-from tests.fuzz.targets import TARGETS
+from tests.fuzz.targets import ON_DEVICE
 
 HEAP = "8M"  # MicroPython compiles the targets themselves from source, and holds a whole batch
 BATCH = 200
@@ -42,10 +43,11 @@ with open(sys.argv[2]) as file:
 
 def device_folder(root: Path) -> Path:
     """What MicroPython imports as `tests`: the targets and the devices they talk to."""
-    for package, name in (("fuzz", "targets"), ("unit", "world")):
-        folder = root / "tests" / package
-        folder.mkdir(parents=True, exist_ok=True)
-        shutil.copy(micropython.ROOT / "tests" / package / f"{name}.py", folder)
+    targets = [f"fuzz/targets/{path.name}" for path in (micropython.ROOT / "tests/fuzz/targets").glob("*.py")]
+    for name in (*targets, "unit/world.py"):
+        copy = root / "tests" / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(micropython.ROOT / "tests" / name, copy)
     return root
 
 
@@ -63,7 +65,7 @@ def run_batch(target: str, inputs: list[bytes], folder: Path, timeout_s: float =
     return inputs[int(at.split()[1])].hex(), "\n".join(said)
 
 
-def run(inputs: int, seed: int, targets: tuple[str, ...] = tuple(TARGETS)) -> dict:
+def run(inputs: int, seed: int, targets: tuple[str, ...] = tuple(ON_DEVICE)) -> dict:
     """So many inputs for each target, a tenth for slow ones."""
     begun = time.monotonic()
     done = 0
@@ -80,7 +82,9 @@ def run(inputs: int, seed: int, targets: tuple[str, ...] = tuple(TARGETS)) -> di
                 broken = run_batch(name, batch, folder)
                 if broken is not None:
                     found.append({"target": name, "input": broken[0], "what": broken[1]})
-                    print(f"Broken on MicroPython: {name} {broken[0]}\n{broken[1]}", file=sys.stderr)
+                    print(f"Broken on MicroPython: {broken[1]}", file=sys.stderr)
+                    replay = f"--target {name} --input {broken[0]}"
+                    print(f"Replay: python -m tests.fuzz.on_micropython {replay}", file=sys.stderr)
                     break
     return {
         "fuzz_inputs": done,
@@ -91,11 +95,25 @@ def run(inputs: int, seed: int, targets: tuple[str, ...] = tuple(TARGETS)) -> di
     }
 
 
+def replay(target: str, data: bytes) -> str:
+    """What is said of one input, "" if it breaks no promise."""
+    with tempfile.TemporaryDirectory() as root:
+        broken = run_batch(target, [data], device_folder(Path(root)))
+    return broken[1] if broken else ""
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz.on_micropython")
     parser.add_argument("--inputs", type=int, default=1_000, help="for each target")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--target", choices=list(ON_DEVICE), help="this one only, with --input")
+    parser.add_argument("--input", type=bytes.fromhex, default=b"", help="hex")
     arguments = parser.parse_args()
+    if arguments.target:
+        said = replay(arguments.target, arguments.input)
+        if said:
+            print(said)
+        return 1 if said else 0
     result = run(arguments.inputs, arguments.seed)
     print(json.dumps(result))
     return 1 if result["violations"] else 0

@@ -3,6 +3,7 @@ that the targets find what is broken on purpose.
 """
 
 import json
+import re
 
 import pytest
 from hypothesis import HealthCheck, given, settings, target
@@ -15,7 +16,9 @@ from protocol.objects import Receipt, Transfer
 from tests.fuzz import __main__ as command
 from tests.fuzz import guided, on_micropython
 from tests.fuzz.corpus import Spoiler, corpus
-from tests.fuzz.targets import TARGETS, iso_dep, joined, pieces, pn532
+from tests.fuzz.targets import ON_DEVICE, TARGETS, host, storage
+from tests.fuzz.targets.driver import iso_dep, pn532, pn532_i2c, pn532_spi
+from tests.fuzz.targets.inputs import joined, pieces
 
 CI_INPUTS = 1_200
 MICROPYTHON_INPUTS = 60
@@ -61,7 +64,7 @@ def test_pieces_are_what_was_joined():
     assert pieces(joined(messages)) == messages
 
 
-@pytest.mark.parametrize("name", TARGETS)
+@pytest.mark.parametrize("name", ON_DEVICE)
 def test_targets_on_micropython(name, tmp_path):
     spoiler = Spoiler(name, "ci")
     inputs = [*corpus(name)[:5], *[spoiler.next() for _ in range(MICROPYTHON_INPUTS)]]
@@ -70,7 +73,7 @@ def test_targets_on_micropython(name, tmp_path):
 
 def test_input_that_breaks_a_promise_on_micropython_is_named(tmp_path):
     folder = on_micropython.device_folder(tmp_path)
-    targets = folder / "tests" / "fuzz" / "targets.py"
+    targets = folder / "tests" / "fuzz" / "targets" / "__init__.py"
     targets.write_text(targets.read_text() + "\n\ndef pcd(data):\n    assert data != b'ab'\nTARGETS['pcd'] = pcd\n")
     broken = on_micropython.run_batch("pcd", [b"aa", b"ab", b"ac"], folder)
     assert broken is not None and broken[0] == b"ab".hex() and "AssertionError" in broken[1]
@@ -133,6 +136,62 @@ def reader_keeps_everything(monkeypatch):
     monkeypatch.setattr(iso_dep.Picc, "_take_part", keep)
 
 
+def settings_take_what_they_read(monkeypatch):
+    """As long as the checksum is right."""
+
+    def careless(data):
+        if len(data) < 12 or storage.crc32(data[:-4]) != int.from_bytes(data[-4:], "big"):
+            return None
+        values, at = {}, 8
+        while at < len(data) - 4:
+            value_at = at + 3 + data[at]
+            end = value_at + int.from_bytes(data[value_at - 2 : value_at], "big")
+            values[data[at + 1 : value_at - 2].decode(errors="replace")] = data[value_at:end]
+            at = end
+        return int.from_bytes(data[4:8], "big"), values
+
+    monkeypatch.setattr(storage.stored_settings, "_decode", careless)
+
+
+def records_may_be_longer_than_their_room(monkeypatch):
+    record_in = storage.journal_format.record_in
+    monkeypatch.setattr(storage.journal_format, "record_in", lambda data, at, room: record_in(data, at, 1_000))
+
+
+def notes_may_say_anything(monkeypatch):
+    recovery = storage.journal_recovery
+    monkeypatch.setattr(
+        recovery.Recovery, "_note_in", lambda found, data, at: recovery.note_in(data, at, storage.CRC_START)
+    )
+
+
+def damage_is_passed_over(monkeypatch):
+    monkeypatch.setattr(storage.journal_recovery.Recovery, "_lose", nothing)
+
+
+def bus_stays_selected(monkeypatch):
+    def wake(line):
+        line._bus[1](0)
+
+    monkeypatch.setattr(pn532_spi.SpiLine, "_wake", wake)
+
+
+def silence_on_the_bus_is_an_error(monkeypatch):
+    def fetch(line, count):
+        data = line._bus.readfrom(0x24, 1 + count)
+        return data[1:] if data[0] & 1 else None
+
+    monkeypatch.setattr(pn532_i2c.I2cLine, "_fetch", fetch)
+
+
+def words_of_anybody_are_evidence(monkeypatch):
+    monkeypatch.setattr(Transfer, "verified_by", lambda *_: True)
+
+
+def hex_is_what_looks_like_it(monkeypatch):
+    monkeypatch.setattr(host.fraud_file, "_HEX", re.compile("[0-9a-f]*"))
+
+
 def chip_driver_takes_an_empty_answer(monkeypatch):
     take = pn532.Pn532._take
 
@@ -150,6 +209,14 @@ BROKEN = {
     serial_line_keeps_everything: "frames",
     reader_keeps_everything: "picc",
     chip_driver_takes_an_empty_answer: "radio",
+    settings_take_what_they_read: "settings",
+    records_may_be_longer_than_their_room: "entry",
+    notes_may_say_anything: "journal",
+    damage_is_passed_over: "journal",
+    bus_stays_selected: "spi",
+    silence_on_the_bus_is_an_error: "i2c",
+    words_of_anybody_are_evidence: "proof",
+    hex_is_what_looks_like_it: "proof_file",
     transfers_of_anybody_count: "sale_responses",
     receipts_of_anybody_count: "payment_responses",
 }

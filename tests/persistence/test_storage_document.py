@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from host_tools.images.boards import load_board
 from protocol import records
+from protocol.limits import REQUEST_BLOCK
 from tests import micropython
-from tests.persistence import storage_figures
+from tests.persistence import settings_figures, storage_figures
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "storage.md").read_text()
 TABLE = re.findall(r"^\| (wallet|terminal) \| (\d+) KB \| ([\d,]+) \| ([\d,]+) \|$", DOCUMENT, re.MULTILINE)
@@ -54,3 +56,26 @@ def test_the_text_gives_the_code_s_numbers() -> None:
     assert f"magic `{note[:2].hex().upper()}`" in text
     assert f"magic `{record[:2].hex().upper()}`" in text
     assert len(note) == journal_format.UNIT_BYTES
+
+
+def test_years_of_the_settings_are_as_stated() -> None:
+    total, most = settings_figures.erases()
+    assert round(total) == 2
+    changes = settings_figures.changes_until_worn(most)
+    stated = 400_000
+    assert stated <= changes < stated * 1.1
+    text = " ".join(DOCUMENT.split())
+    assert "about two erases" in text
+    assert f"Of its {settings_figures.PARTITION_KB} KB" in text
+    assert f"{stated:,} changes" in text
+    assert f"the next {REQUEST_BLOCK} request numbers" in text
+    years = stated // (365 * storage_figures.STARTS_A_DAY)
+    assert f"ten starts a day that lasts {years} years" in text
+    checks = settings_figures.PIN_CHECKS_A_DAY * settings_figures.CHANGES_OF_A_CHECK
+    assert f"asked for {settings_figures.PIN_CHECKS_A_DAY} times a day" in text
+    assert f"{stated // (365 * (storage_figures.STARTS_A_DAY + checks))} years." in text
+
+
+@pytest.mark.parametrize("board", ["esp32-pos", "esp32c3-card", "esp32s3-pos"])
+def test_boards_have_settings_of_that_size(board: str) -> None:
+    assert load_board(board).partition("settings").size_bytes == settings_figures.PARTITION_KB * 1024

@@ -1,9 +1,10 @@
 """Settings: atomic through a power cut at any byte, corrupt is never empty, and an older value never comes back."""
 
+import zlib
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests import micropython
@@ -131,6 +132,38 @@ def test_both_damaged_is_service_and_not_a_new_device(tmp_path: Path, damage: by
     assert [path.read_bytes() for path in files(tmp_path)] == [damage, damage]
 
 
+# Entries that `_encode` never writes, each with what the file has for a generation and under a right checksum.
+CRAFTED = {
+    "a value shorter than it says": "00000001 0161 ffff 31",
+    "no length of a value": "00000001 0161",
+    "half a length of a value": "00000001 0161 00",
+    "a name longer than the file": "00000001 ff61 0001 31",
+    "a name that is no text": "00000001 01ff 0001 31",
+    "a name twice": "00000001 0161 0001 31 0161 0001 32",
+    "names out of order": "00000001 0162 0001 31 0161 0001 31",
+    "no generation": "00000000 0161 0001 31",
+    "no generation and nothing else": "00000000",
+}
+
+
+@pytest.mark.parametrize("crafted", CRAFTED.values(), ids=CRAFTED)
+def test_crafted_bytes_with_a_right_checksum_are_damage(tmp_path: Path, crafted: str) -> None:
+    body = b"JZS1" + bytes.fromhex(crafted)
+    data = body + zlib.crc32(body).to_bytes(4, "big")
+    opened(tmp_path).update({"key_seed": bytes(32)})
+    first, second = files(tmp_path)
+    whole = first.read_bytes()
+    for path in (first, second):
+        path.write_bytes(data)
+        assert opened(tmp_path).get("key_seed") == bytes(32)
+        assert path.read_bytes() == whole
+    for path in (first, second):
+        path.write_bytes(data)
+    with pytest.raises(SettingsCorrupt, match="service"):
+        opened(tmp_path)
+    assert [first.read_bytes(), second.read_bytes()] == [data, data]
+
+
 @pytest.mark.parametrize(
     "changes",
     [{"": b"x"}, {"n" * 25: b"x"}, {"a": b"x" * 3401}, {name: b"x" * 2048 for name in "ab"}],
@@ -221,6 +254,7 @@ def test_nothing_else_is_ever_forgotten(tmp_path: Path) -> None:
     assert all(path.exists() for path in files(tmp_path))
 
 
+@settings(deadline=None)  # every change waits for a disk that others use
 @given(
     changes=st.lists(
         st.dictionaries(st.sampled_from(["a", "bb", "key_seed"]), st.none() | st.binary(max_size=40)), max_size=6
