@@ -8,11 +8,11 @@ STUBS := micropython-esp32-stubs==1.26.0.post1
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-setup lint firmware flash pictures model torture bench-crypto bench-tap clean
+.PHONY: help setup demo test test-setup lint firmware flash pictures model torture bench-crypto bench-tap bench-journal clean
 .DELETE_ON_ERROR:
 
 help: ## List what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.run-time ## Install the run-time part into .venv
 
@@ -53,6 +53,9 @@ bench-crypto: test-setup ## Count what the devices' cryptography costs on each k
 
 bench-tap: test-setup ## Model how long a sale takes on real boards, part by part
 	@$(BIN)/jiaozi bench tap --json
+
+bench-journal: test-setup ## Time how long a start takes to read a full journal of 1 MB
+	@$(BIN)/python -m tests.persistence.recovery_time
 
 clean: ## Remove what was built; .venv and typings stay
 	rm -rf build .pytest_cache .ruff_cache .hypothesis

@@ -32,6 +32,7 @@ _TCP_NODELAY = const(1)
 _ENOENT = const(2)
 _EEXIST = const(17)
 _SECRET_BYTES = const(32)
+SHAKY_SUFFIX = ".shaky"  # of the file beside a flash that lost power, see `ports.flash_faults`
 # sysexits.h EX_TEMPFAIL: whoever started the process starts it again, as the chip would by itself.
 RESET_EXIT_CODE = 75
 
@@ -215,14 +216,23 @@ def _create_erased(path: str, size_bytes: int) -> None:
     os.rename(path + ".new", path)
 
 
+def _is_there(path: str) -> bool:
+    try:
+        os.stat(path)
+    except OSError:
+        return False
+    return True
+
+
 def open_flash(spec: dict) -> Flash:
     """`spec`: `{"label": "journal", "size_bytes": 65536}`; the file is `<label>.flash` in the state folder."""
     kind = Flash
-    if os.getenv("JIAOZI_FLASH_CUT") or os.getenv("JIAOZI_FLASH_ENCRYPTED"):
+    path = data_path(spec["label"] + ".flash")
+    if os.getenv("JIAOZI_FLASH_CUT") or os.getenv("JIAOZI_FLASH_ENCRYPTED") or _is_there(path + SHAKY_SUFFIX):
         from ports.flash_faults import FaultyFlash
 
         kind = FaultyFlash
-    return kind(data_path(spec["label"] + ".flash"), spec["size_bytes"])
+    return kind(path, spec["size_bytes"])
 
 
 def data_path(name: str) -> str:

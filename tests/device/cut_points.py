@@ -5,6 +5,7 @@ from byte to byte, and another seed begins elsewhere: as many seeds as there are
 byte.
 """
 
+import os
 import tempfile
 import traceback
 from collections.abc import Iterator, Sequence
@@ -12,10 +13,15 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.device import torn, torn_kinds, torn_sync
+from tests.device import torn, torn_kinds, torn_redeem, torn_sync
 from tests.device.table import Table
+from tests.device.torn_host import TornHost
+from tests.device.torn_redeem import TornRedeem
+from tests.device.torn_sync import TornSync
 
-KINDS = (*torn_kinds.KINDS, *torn_sync.KINDS)
+KINDS = (*torn_kinds.KINDS, *torn_sync.KINDS, *torn_redeem.KINDS)
+# Files lie in memory where that is offered: no computer loses power here, and a ledger waits for its disk at every step
+_MEMORY = "/dev/shm"
 _STAGE_POINTS = 150  # then new devices: journals and limits are finite
 _GOLDEN = 0.618  # spreads what successive seeds choose
 
@@ -53,18 +59,23 @@ def parse(text: str) -> Point:
 
 def after_of(kind: str) -> tuple[str, ...]:
     """What people do after a cut."""
-    return torn_sync.AFTER if kind in torn_sync.KINDS else torn.AFTER
+    return (
+        torn_sync.AFTER if kind in torn_sync.KINDS else torn_redeem.AFTER if kind in torn_redeem.KINDS else torn.AFTER
+    )
 
 
 @contextmanager
-def stage(kind: str) -> Iterator[torn.Pair | torn_sync.TornSync]:
+def stage(kind: str) -> Iterator[torn.Pair | TornHost]:
     """New devices and a new bank for one kind."""
-    with tempfile.TemporaryDirectory() as folder, Table(Path(folder), operators=(1, 2)) as table:
-        if kind in torn_sync.KINDS:
-            with closing(torn_sync.TornSync(table, kind)) as sync:
-                yield sync
-        else:
+    memory = _MEMORY if os.access(_MEMORY, os.W_OK) else None
+    with tempfile.TemporaryDirectory(dir=memory) as folder, Table(Path(folder), operators=(1, 2)) as table:
+        if kind in torn_kinds.KINDS:
             yield torn.Pair(table, torn_kinds.KINDS[kind])
+            return
+        is_sync = kind in torn_sync.KINDS
+        make, way = (TornSync, torn_sync.KINDS[kind]) if is_sync else (TornRedeem, torn_redeem.KINDS[kind])
+        with closing(make(table, way)) as host:
+            yield host
 
 
 def points_of(kind: str, lengths: Sequence[int], after: Sequence[str], seed: int) -> list[Point]:

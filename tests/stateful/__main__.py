@@ -3,6 +3,9 @@
 python -m tests.stateful --steps 1000000 --seed 7        one JSON line; exit 1 if a promise was broken
 python -m tests.stateful --replay 7/1234                 an episode again, every step on a line
 python -m tests.stateful --replay 7/1234:88              the same up to step 88
+
+With `--hypothesis` Hypothesis chooses instead of a seeded generator, in whole batches of examples, and `--replay 7/12`
+is batch 12 again.
 """
 
 import argparse
@@ -13,6 +16,7 @@ import traceback
 from collections import Counter
 from itertools import count
 
+from tests.stateful import by_hypothesis
 from tests.stateful.country import Country
 from tests.stateful.machine import STEPS_IN_EPISODE, Machine, run_episode
 
@@ -66,11 +70,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.stateful", description="Long runs of the stateful tests.")
     parser.add_argument("--steps", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--hypothesis", action="store_true", help="Hypothesis chooses, and shrinks what it finds")
     parser.add_argument("--replay", metavar="SEED/EPISODE[:STEP]")
     arguments = parser.parse_args()
     if arguments.replay:
-        return replay(arguments.replay)
-    result = run(arguments.steps, arguments.seed)
+        return by_hypothesis.replay(arguments.replay) if arguments.hypothesis else replay(arguments.replay)
+    result = (by_hypothesis.run if arguments.hypothesis else run)(arguments.steps, arguments.seed)
     print(json.dumps(result))
     return 1 if result["violations"] else 0
 

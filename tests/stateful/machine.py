@@ -178,12 +178,11 @@ def hypothesis_machine(country: Country, make=Machine) -> type[RuleBasedStateMac
         self.machine = make(country)
 
     def of(name: str):
-        @rule(data=st.data())
         def one(self, data) -> None:
             self.machine.step(name, Drawn(data))
 
-        one.__name__ = name
-        return one
+        one.__name__ = name  # before it becomes a rule: Hypothesis shows it
+        return rule(data=st.data())(one)
 
     body: dict = {name: of(name) for name in Machine.RULES}
     body["__init__"] = begin

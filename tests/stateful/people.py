@@ -24,7 +24,9 @@ from tests.stateful.shadow import demand
 from tests.unit.world import REFERENCE, Link, meet, spread
 
 PAST_DEADLINES = 125  # days: a Certificate's life and the grace after it
-LAST_DAY = 900  # the operators' certificates end some days later
+LAST_DAY = (
+    1_000 - PAST_DEADLINES - 5
+)  # the operators' certificates last 1,000 days, and the way home may take all deadlines
 
 
 class People(Ground):

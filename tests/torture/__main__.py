@@ -1,4 +1,4 @@
-"""The whole torture: power cuts, state machines, the model, fuzzing, a terminal's day and a year; two at a time.
+"""The whole torture: power cuts, torn taps, state machines, the model, fuzzing, no memory, a terminal's day and a year.
 
     python -m tests.torture [--small] [--seed N]
 
@@ -8,6 +8,7 @@ What the parts say goes to standard error. Ends with one JSON line: how much was
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import time
@@ -16,21 +17,27 @@ from typing import Any
 
 from tests.torture.stages import tell
 
-AT_ONCE = 2  # cores
+AT_ONCE = (os.cpu_count() or 1) + 1  # devices that tap wait for each other, and people take their time to read
 FIGURES = ("cut_points", "steps", "model_states", "fuzz_inputs")  # of the last line: what the parts' lines have
+HALVES = ("0/2", "1/2")
 
 
 def parts(small: bool, seed: int) -> list[list[str]]:
-    """The longest first."""
+    """The longest first. Without `small` every byte of every frame and of what is written to flash is tried."""
+    seeded = ["--seed", str(seed)]
+    seeds = [["--seed", str(2 * seed + half)] for half in range(len(HALVES))]
     steps = "10000" if small else "500000"
+    cuts, frames = ("600", "200") if small else ("0", "0")
+    endurance = ["tests.torture.endurance", *(["--small"] if small else []), *seeded]
     return [
-        ["tests.stateful", "--steps", steps, "--seed", str(2 * seed)],
-        ["tests.stateful", "--steps", steps, "--seed", str(2 * seed + 1)],
-        ["tests.torture.cuts", "--points", "600" if small else "0", "--seed", str(seed), "--processes", "1"],
-        ["tests.torture.frames", "--points", "200" if small else "4000", "--seed", str(seed)],
-        ["tests.fuzz", "--inputs", "20000" if small else "500000", "--seed", str(seed)],
-        ["tests.fuzz.on_micropython", "--inputs", "200" if small else "5000"],
-        ["tests.torture.endurance", *(["--small"] if small else [])],
+        *[["tests.torture.frames", "--points", frames, "--part", half, *seeded] for half in HALVES],
+        *[["tests.stateful", "--hypothesis", "--steps", steps, *each] for each in seeds],
+        *[[*endurance, "--only", "memory", "--part", half] for half in HALVES],
+        *[["tests.torture.cuts", "--points", cuts, "--part", half, "--processes", "1", *seeded] for half in HALVES],
+        *[["tests.stateful", "--steps", "5000" if small else "250000", *each] for each in seeds],
+        ["tests.fuzz", "--inputs", "20000" if small else "500000", *seeded],
+        ["tests.fuzz.on_micropython", "--inputs", "200" if small else "5000", *seeded],
+        [*endurance, "--only", "day,year"],
         ["tests.model"],
     ]
 

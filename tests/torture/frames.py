@@ -1,11 +1,13 @@
-"""Takes the card away, or pulls the cable, after every byte of every frame of every kind of tap and of sync.
+"""Takes the card away, or pulls the cable, after every byte of every frame: of taps, of syncs and of redeeming.
 
     python -m tests.torture.frames --points 1000 --seed 3 --kind sale,person
+    python -m tests.torture.frames --points 0 --part 0/2
     python -m tests.torture.frames --replay sale:5:40:card-off
 
 Real devices: MicroPython processes with a board's image, the virtual air, a real ledger. What a point is says
-`tests.device.cut_points`. `--points 0` tries every byte. Ends with one JSON line, `of` says how many points each kind
-has; exit 1 if there were violations, each with the line that replays it.
+`tests.device.cut_points`. `--points 0` tries every byte, `--part 0/2` every second point of those that are to be tried,
+so that another process can take the others. Ends with one JSON line, `of` says how many points each kind has; exit 1 if
+there were violations, each with the line that replays it.
 """
 
 import argparse
@@ -15,6 +17,7 @@ import time
 from typing import Any
 
 from tests.device.cut_points import KINDS, Found, parse, play, try_kind
+from tests.torture.stages import part_of
 
 
 def tell(kind: str, found: Found) -> None:
@@ -27,6 +30,7 @@ def main() -> int:
     parser.add_argument("--points", type=int, default=1_000, help="how many to try of all kinds together, 0 for all")
     parser.add_argument("--seed", type=int, default=0, help="which ones, and what follows them")
     parser.add_argument("--kind", default=",".join(KINDS), help="kinds, separated by commas")
+    parser.add_argument("--part", type=part_of, default=(0, 1), metavar="I/N", help="of what is to be tried, from 0/N")
     parser.add_argument("--replay", metavar="POINT", help="play one point")
     arguments = parser.parse_args()
     if arguments.replay:
@@ -43,7 +47,7 @@ def main() -> int:
     started = time.monotonic()
     result: dict[str, Any] = {"cut_points": 0, "violations": 0, "seconds": 0, "of": {}}
     for kind in kinds:
-        ended = try_kind(kind, -(-arguments.points // len(kinds)), arguments.seed)
+        ended = try_kind(kind, -(-arguments.points // len(kinds)), arguments.seed, *arguments.part)
         result["cut_points"] += ended.tried
         result["violations"] += len(ended.found)
         result["of"][kind] = ended.all

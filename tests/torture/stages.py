@@ -52,5 +52,13 @@ def run(script: str, *arguments: str, board: str = BOARDS[0], heap: str = HEAP):
     return finish(start(script, arguments, board, heap))
 
 
+def part_of(text: str) -> tuple[int, int]:
+    """`I/N`: part I, from 0, of N."""
+    part, _, parts = text.partition("/")
+    if not 0 <= int(part) < int(parts):
+        raise ValueError(text)
+    return int(part), int(parts)
+
+
 def tell(*words: object, sep: str = " ") -> None:
     print(*words, sep=sep, file=sys.stderr, flush=True)

@@ -110,13 +110,15 @@ class Bank:
 
     def __init__(self):
         self.accounts = {}  # device id: Account
-        self.credited = set()  # hashes of Transfers
+        self.credited = {}  # hash of a Transfer: True (a set that cannot grow for want of memory breaks MicroPython)
         self.epoch = 0
+        self.desk = None  # desk.Desk, where there is one
 
     def copy(self):
         other = Bank()
+        other.desk = self.desk and self.desk.copy()
         other.accounts = {device: account.copy() for device, account in self.accounts.items()}
-        other.credited, other.epoch = set(self.credited), self.epoch
+        other.credited, other.epoch = dict(self.credited), self.epoch
         return other
 
     # --- what operators sign
@@ -126,7 +128,7 @@ class Bank:
         body = struct.pack(">BBHI", 1, 1, operator, 1) + key
         return _signed("root", body + struct.pack(">HBHH", CURRENCY, 2, TODAY - 100, TODAY + 1000))
 
-    def _certificate(self, operator: int, account: Account, base_seq: int, epoch: int) -> bytes:
+    def certificate(self, operator: int, account: Account, base_seq: int = 0, epoch: int = 0) -> bytes:
         mcc = 5411 if account.kind == TERMINAL else 0
         body = struct.pack(">BBH", 2, 1, operator) + account.key
         body += struct.pack(">IBHHH", account.issue, account.kind, mcc, TODAY, TODAY + 90)
@@ -140,7 +142,7 @@ class Bank:
     def personalisation(self, operator: int, key: bytes, kind: int) -> bytes:
         account = Account(key, kind)
         self.accounts.setdefault(account.id, account)
-        certificate = self._certificate(operator, account, 0, 0)
+        certificate = self.certificate(operator, account)
         acknowledgement = self._acknowledgement(operator, account, 0, sha256(key), (0, 0), NOW)
         return KEYS.of("root").public + self.operator_certificate(operator) + certificate + acknowledgement
 
@@ -184,12 +186,14 @@ class Bank:
                 body += struct.pack(">III", number, account.loads[number], 0) + bytes(26)
                 seat.send(PUT, _signed("operator %d" % operator, body))
         account.issue += 1
-        certificate = self._certificate(operator, account, seq, self.epoch if revoke else 0)
+        certificate = self.certificate(operator, account, seq, self.epoch if revoke else 0)
         floors = watermark, load_floor
         seat.send(INSTALL, certificate + self._acknowledgement(operator, account, seq, head, floors, now))
 
     def outcome(self, transfer: Transfer) -> int:
         """PAID, VOIDED, or 0 while nobody knows."""
+        if self.desk and transfer.payee == self.desk.id:
+            return self.desk.outcome(transfer)
         if transfer.hash in self.credited:
             return PAID
         return VOIDED if transfer.number < self.accounts[transfer.payee].watermark else 0
@@ -207,17 +211,19 @@ class Bank:
         body = record[4 : 4 + BODY_BYTES[kind]]
         if u32(record, 0) != account.head_seq + 1 or body[6:38] != account.head_hash:
             raise Wrong("record %d does not continue the chain" % (account.head_seq + 1))
-        account.head_seq += 1
-        account.head_hash = sha256(body)
+        # The record itself comes last: where memory ends before it, all may be done once more.
+        head_hash = sha256(body)
         if kind == DEBIT:
             transfer = Transfer(body)
             account.debits[transfer.hash] = transfer
         elif kind == RECEIPT:
-            self.credited.add(body[38:70])
+            self.credited[body[38:70]] = True
         elif kind == CLOSING:
-            account.debits.pop(body[38:70])
             if record[4 + BODY_BYTES[kind]] == RECEIPT:
-                self.credited.add(body[38:70])
+                self.credited[body[38:70]] = True
+            account.debits.pop(body[38:70])
+        account.head_seq += 1
+        account.head_hash = head_hash
 
 
 def _signed(name: str, body: bytes) -> bytes:

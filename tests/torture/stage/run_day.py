@@ -9,6 +9,7 @@ import sys
 import image
 import remember
 from bank import TERMINAL, WALLET, Bank, Wrong
+from named import run_named
 from seat import Board
 from table import Table
 from wish import Wish
@@ -55,4 +56,4 @@ def main(payments: int, flash_bytes: int) -> None:
     print(json.dumps(result))
 
 
-main(int(sys.argv[1]), int(sys.argv[2]))
+run_named("day", main, int(sys.argv[1]), int(sys.argv[2]))

@@ -4,6 +4,7 @@
 """
 
 from bank import TERMINAL, WALLET, Wrong
+from desk import Redemption, desk_of
 from image import Pin
 from seat import Board, Seat
 from table import Table
@@ -219,6 +220,35 @@ class SyncLong(SyncPayer):
         self.order(table)
 
 
+class Redeem(Scene):
+    """A wallet pays its operator's own payee, which is the ledger: over a host's reader or cable."""
+
+    def seats(self, table):
+        settle(table, "payer", WALLET, 1, FUNDS)
+        table.bank.desk = desk_of(table.bank, 1)
+
+    def redeem(self, table: Table, amount: int) -> Redemption:
+        return Redemption(table, "payer", amount)
+
+    def play(self, table):
+        self.redeem(table, self.amount).fulfil()
+
+    def next(self, table):
+        self.redeem(table, NEXT).fulfil()
+
+
+class RedeemOlder(Redeem):
+    """The Transfer of an earlier one was lost: the next one voids it first."""
+
+    tear_at = 1
+
+    def before(self, table):
+        table.tear_at = table.messages + self.tear_at
+        older = self.redeem(table, OLDER)
+        older.once()
+        older.cancel_if_asked()
+
+
 class Personalise(Scene):
     """From no key to the first money."""
 
@@ -324,6 +354,8 @@ SCENES = {
     "sync-payer": SyncPayer,
     "sync-payee": SyncPayee,
     "sync-long": SyncLong,
+    "redeem": Redeem,
+    "redeem-older": RedeemOlder,
     "personalise": Personalise,
     "spread-push": SpreadPush,
     "spread-pull": SpreadPull,

@@ -66,13 +66,14 @@ class Table:
         """What a reader said, it must have committed before."""
         ins, data = command[1], command[5:]
         if ins in (CONFIRM, TRANSFER) and command[0] == 0x80:
-            self._evidence(reader, data)
+            self.hear_said(reader, data)
 
     def hear_answer(self, card: Seat, command: bytes, response: bytes) -> None:
         if command[0] == 0x80 and command[1] in (PAY, TRANSFER) and response[-2:] == b"\x90\x00":
-            self._evidence(card, response[:-2])
+            self.hear_said(card, response[:-2])
 
-    def _evidence(self, seat: Seat, data: bytes) -> None:
+    def hear_said(self, seat: Seat, data: bytes) -> None:
+        """A Transfer, Receipt or Void that left a device."""
         kind = data[0]
         if kind == 5:
             self._heard.append((seat, kind, bytes(data[:130])))
@@ -111,14 +112,18 @@ class Table:
         for seat in seats:
             credited.update(seat.books.credits)
         held = sum([seat.books.balance for seat in seats])
+        redeemed = 0
+        if self.bank.desk:
+            credited.update(self.bank.desk.credited)
+            redeemed = sum([amount for amount, _ in self.bank.desk.credited.values()])
         floating = 0
         for seat in seats:
             for transfer in seat.books.in_doubt.values():
                 if transfer.hash not in credited:
                     floating += transfer.amount
         loaded = sum([seat.books.loaded for seat in seats])
-        if held + floating != loaded:
-            raise Wrong("%d in purses, %d in doubt, %d loaded" % (held, floating, loaded))
+        if held + floating + redeemed != loaded:
+            raise Wrong("%d in purses, %d in doubt, %d redeemed, %d loaded" % (held, floating, redeemed, loaded))
         for seat, kind, body in self._heard:
             books = seat.books
             if kind == VOID:

@@ -6,16 +6,14 @@ from scenes import SCENES
 from table import Table
 
 ROUTES = ("tap", "sync")
-_LONG = (0, 1, 31, 32, SECTOR_BYTES // 2, SECTOR_BYTES - 32, SECTOR_BYTES - 1, WEAK)
+_OF_ERASE = (0, 1, 31, 32, SECTOR_BYTES // 2, SECTOR_BYTES - 32, SECTOR_BYTES - 1, WEAK)
 
 
 def bytes_of(kind: str, length: int):
-    """Where an operation is cut: journal programs at every byte, the others at a few."""
-    if kind == "program":
-        return range(length)
-    if kind == "write":
-        return sorted(set([0, 1, 31, length // 4, length // 2, length - 32, length - 1]))
-    return _LONG
+    """Where an operation is cut: what is written, to the journal or below littlefs, at every byte; an erase, which has
+    no order of bytes on a chip, at both ends, in the middle, and over all of its sector (`WEAK`).
+    """
+    return range(length) if kind in ("program", "write") else _OF_ERASE
 
 
 class Theatre:
