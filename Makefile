@@ -45,7 +45,7 @@ pictures: test-setup ## Draw the README's picture again, from the simulator's ow
 model: test-setup ## Search the protocol's model for a state that loses or makes money (needs spin and gcc)
 	@$(BIN)/python -m tests.model
 
-torture: test-setup ## Attack everything at full length: some hours; the last line is JSON
+torture: test-setup ## Attack everything at full length: two hours on two cores; the last line is JSON
 	@$(BIN)/python -m tests.torture
 
 bench-crypto: test-setup ## Count what the devices' cryptography costs on each kind of chip

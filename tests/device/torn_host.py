@@ -152,6 +152,13 @@ class TornHost:
         torn, byte = self._cut
         return torn > frame or (torn == frame and byte == self.lengths[frame])
 
+    def reached(self, command: int) -> bool:
+        """Whether the wallet has this command by now.
+
+        On the cable, a frame that lacks only its delimiter is ended by the first byte of whoever plugs in next.
+        """
+        return self.arrived(command) or (self.way == CABLE and self._cut == (command, self.lengths[command] - 1))
+
     def way_after(self, after: str) -> str:
         """Over what they talk when they try again."""
         return self.way if after != OTHER_WAY else CABLE if self.way == AIR else AIR

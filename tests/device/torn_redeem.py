@@ -47,7 +47,7 @@ class TornRedeem(TornHost):
         commands = range(0, len(self.lengths), 2)
         request = max(commands, key=self.lengths.__getitem__)
         receipt = max((frame for frame in commands if frame > request), key=self.lengths.__getitem__)
-        debited, credited, closed = (self.arrived(frame) for frame in (request, receipt - 1, receipt))
+        debited, credited, closed = self.reached(request), self.arrived(receipt - 1), self.reached(receipt)
         text = self.wallet.panel.text  # before the cable is used, which draws it again
         info = self.table.info(self.wallet)
         assert self._is_told == credited  # whoever was told "not now" finds nothing on the account

@@ -63,7 +63,7 @@ def test_years_of_the_settings_are_as_stated() -> None:
     assert round(total) == 2
     changes = settings_figures.changes_until_worn(most)
     stated = 400_000
-    assert stated <= changes < stated * 1.1
+    assert stated * 0.9 < changes < stated * 1.1  # littlefs begins at a block of its own choice
     text = " ".join(DOCUMENT.split())
     assert "about two erases" in text
     assert f"Of its {settings_figures.PARTITION_KB} KB" in text

@@ -69,8 +69,8 @@ def run(part: list[str]) -> dict[str, Any]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.torture", description="Tries to make devices lose money.")
-    parser.add_argument("--small", action="store_true", help="a tenth of an hour's work instead of all")
-    parser.add_argument("--seed", type=int, default=0, help="which cut points, where not all are tried")
+    parser.add_argument("--small", action="store_true", help="a sample of each part: some minutes instead of hours")
+    parser.add_argument("--seed", type=int, default=0, help="whatever is left to chance")
     arguments = parser.parse_args()
     started = time.monotonic()
     todo = parts(arguments.small, arguments.seed)
