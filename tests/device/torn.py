@@ -169,7 +169,7 @@ class Pair:
             device.start()
             if device is self.reader and not done:
                 self.ask(self.amount)
-        self._heal(done)
+        self._heal(done, asking=after != READER_OFF)
 
     def arrived(self, mark: str) -> bool:
         """Whether this frame came through before the tap was torn."""
@@ -196,11 +196,11 @@ class Pair:
         self._done, self._credited = not kind.asks, False
         return tap
 
-    def _heal(self, done: bool) -> None:
+    def _heal(self, done: bool, asking: bool = True) -> None:
         """Hold the two together, as the screens say, until everybody has been told how it ended."""
         if not done:
             self._tap_until_told()
-        elif self.kind.about == kinds.OLDER:
+        elif self.kind.about == kinds.OLDER and asking:
             self._stop_asking()
         if self.table.info(self.payer).in_doubt:
             # The reader has its money and asks for nothing; its next sale brings the card the Receipt of this one.
