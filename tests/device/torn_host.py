@@ -31,7 +31,7 @@ AFTER = (AGAIN, POWER_OFF, OTHER_WAY)
 
 _SECONDS = 30  # "never a hang"
 _CARD_TIMEOUT_S = 0.25
-_TRIES = 3  # to tear a tap: a machine at its limit may look for the card twice, and what was to be torn was the first
+_TRIES = 3  # to tear a tap: a machine at its limit may give up sooner, or look for the card twice
 
 
 class PulledPort:
@@ -111,16 +111,17 @@ class TornHost:
         self._reader.close()
 
     def play(self, frame: int, byte: int, after: str) -> None:
-        self._cut = frame, byte
+        self._cut, torn = (frame, byte), False
         for _ in range(_TRIES):
             self._kept.go_back()
             try:
                 self.talk(self.way, self._cut)
             except DeviceError:
                 pass
-            if len(self._seen) <= frame + 2:
+            torn = self._seen[:frame] == self.lengths[:frame] and len(self._seen) <= frame + 2
+            if torn:
                 break
-        assert self._seen[:frame] == self.lengths[:frame] and len(self._seen) <= frame + 2
+        assert torn, (self.lengths, self._seen)
         self._wait_until_idle()
         self.check_torn()
         if after == POWER_OFF:
