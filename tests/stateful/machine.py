@@ -81,12 +81,16 @@ class Machine(Strangers):
             "select amount, number from loads where device = ? and state = 'outstanding'", device.id
         ):
             has += 0 if number in account.loads else amount
-        for movement in self.shadow.movements.values():
+        ((passed_on,),) = self._rows("select passed_on from devices where id = ?", device.id)
+        for digest, movement in self.shadow.movements.items():
             transfer = movement.transfer
             mine = device.id in (transfer.payer, transfer.payee)
             unheard = movement.debited and not movement.credited and not movement.outcome
             if transfer.payee == device.id and unheard and transfer.number >= watermark:
-                has += transfer.amount  # nobody can say any more that it did not arrive
+                # Nobody can say any more that it did not arrive; an earlier deadline may have brought it already
+                brought = min(passed_on, transfer.amount) if self._defaulted(digest) else 0
+                passed_on -= brought
+                has += transfer.amount - brought
             if mine and not (self.shadow.is_honest(transfer.payer) and self.shadow.is_honest(transfer.payee)):
                 return None
             if mine and movement.outcome == PAID_OUTCOME and not movement.credited:
