@@ -224,6 +224,7 @@ BROKEN = {
 
 @pytest.mark.parametrize(("broken", "name"), BROKEN.items(), ids=[broken.__name__ for broken in BROKEN])
 def test_what_is_broken_on_purpose_is_found(monkeypatch, broken, name):
+    corpus(name)  # made once, and by what is whole
     broken(monkeypatch)
     assert command.spoilt_inputs(name, 10_000, 1, TARGETS[name]) != []
 
