@@ -11,47 +11,25 @@ is batch 12 again.
 import argparse
 import json
 import sys
-import time
 import traceback
-from collections import Counter
-from itertools import count
 
 from tests.stateful import by_hypothesis
 from tests.stateful.country import Country
-from tests.stateful.machine import STEPS_IN_EPISODE, Machine, run_episode
-
-ENOUGH = 5  # violations after which a run ends
+from tests.stateful.long_run import Broken, long_run
+from tests.stateful.machine import STEPS_IN_EPISODE, Episode, run_episode
 
 
 def run(steps: int, seed: int) -> dict:
     """Episodes until there were so many steps. What breaks is named by the episode's seed and step."""
     country = Country()
-    begun = time.monotonic()
-    done = 0
-    rules: Counter[str] = Counter(dict.fromkeys(Machine.RULES, 0))
-    facts: Counter[str] = Counter()
-    found: list[dict] = []
-    for number in count():
-        if done >= steps or len(found) == ENOUGH:
-            break
-        name = f"{seed}/{number}"
-        episode = run_episode(country, name, min(STEPS_IN_EPISODE, steps - done))
-        done += max(episode.steps, 1)
-        rules += episode.rules
-        facts += episode.facts
-        if episode.error is not None:
-            where = f"{name}:{episode.steps}"
-            found.append({"replay": where, "what": episode.trace[-1]})
-            print(f"Broken: {episode.trace[-1]}\nReplay: python -m tests.stateful --replay {where}", file=sys.stderr)
-    return {
-        "steps": done,
-        "violations": len(found),
-        "seed": seed,
-        "seconds": round(time.monotonic() - begun, 1),
-        "rules": dict(rules),
-        "facts": dict(facts),
-        "found": found,
-    }
+
+    def play(name: str, left: int) -> tuple[Episode, Broken | None]:
+        episode = run_episode(country, name, min(STEPS_IN_EPISODE, left))
+        if episode.error is None:
+            return episode, None
+        return episode, Broken(f"{name}:{episode.steps}", episode.trace[-1])
+
+    return long_run(steps, seed, play, "--replay")
 
 
 def replay(where: str) -> int:

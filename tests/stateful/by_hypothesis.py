@@ -4,22 +4,20 @@ In batches of examples, each with a seed of its own, so that a batch can be run 
 """
 
 import sys
-import time
 import traceback
 from collections import Counter
-from itertools import count
 
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.stateful.choices import Choices
 from tests.stateful.country import Country
+from tests.stateful.long_run import Broken, long_run
 from tests.stateful.machine import STEPS_IN_EPISODE, Machine, hypothesis_machine
 
 EXAMPLES = 50  # of a batch
 STEPS = STEPS_IN_EPISODE  # of an example
 PHASES = (Phase.generate, Phase.shrink)
-ENOUGH = 5  # violations after which a run ends
 
 
 class Batch:
@@ -72,32 +70,15 @@ def run_batch(name: str, make: type[Machine] = Machine) -> Batch:
 
 def run(steps: int, seed: int, make: type[Machine] = Machine) -> dict:
     """Whole batches until there were so many steps. What breaks is named by its batch."""
-    begun = time.monotonic()
-    done = 0
-    rules: Counter[str] = Counter(dict.fromkeys(Machine.RULES, 0))
-    facts: Counter[str] = Counter()
-    found: list[dict] = []
-    for number in count():
-        if done >= steps or len(found) == ENOUGH:
-            break
-        name = f"{seed}/{number}"
+
+    def play(name: str, _left: int) -> tuple[Batch, Broken | None]:
         batch = run_batch(name, make)
-        done += max(batch.steps, 1)
-        rules.update(batch.rules)
-        facts.update(batch.facts)
-        if batch.error is not None:
-            found.append({"replay": name, "what": f"{type(batch.error).__name__}: {batch.error}"})
-            show(batch.error)
-            print(f"Replay: python -m tests.stateful --hypothesis --replay {name}", file=sys.stderr)
-    return {
-        "steps": done,
-        "violations": len(found),
-        "seed": seed,
-        "seconds": round(time.monotonic() - begun, 1),
-        "rules": dict(rules),
-        "facts": dict(facts),
-        "found": found,
-    }
+        if batch.error is None:
+            return batch, None
+        show(batch.error)
+        return batch, Broken(name, f"{type(batch.error).__name__}: {batch.error}")
+
+    return long_run(steps, seed, play, "--hypothesis --replay")
 
 
 def replay(name: str, make: type[Machine] = Machine) -> int:

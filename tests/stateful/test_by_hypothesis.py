@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import Phase
 
-from tests.stateful import by_hypothesis
+from tests.stateful import by_hypothesis, long_run
 from tests.stateful.machine import Machine
 from tests.stateful.shadow import Violation
 
@@ -31,7 +31,7 @@ def test_a_run_ends_with_what_it_did() -> None:
 
 
 def test_what_is_found_is_shown_and_found_again(capsys, monkeypatch) -> None:
-    monkeypatch.setattr(by_hypothesis, "ENOUGH", 1)
+    monkeypatch.setattr(long_run, "ENOUGH", 1)
     result = by_hypothesis.run(1_000_000, 3, make=Untidy)
     said = capsys.readouterr().err
     assert result["found"] == [{"replay": "3/0", "what": "Violation: it tidied"}]
