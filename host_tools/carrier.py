@@ -3,20 +3,22 @@ forge nor keep anything.
 
 Every flow can be cut anywhere and run again with the same result: the ledger repeats its answers, the device repeats
 its own, and where an earlier run may have done its work unseen (`load`, `redeem`) that is looked for first. `now` is
-Unix seconds, amounts are minor units, `signer` is the key of the device's operator. All raise `Refused` (by the device,
-or here for it), `devices.errors.DeviceError`, `ledger.LedgerError` and `CarrierError`.
+Unix seconds, amounts are minor units, `signer` is the key of the device's operator, or None where a service has it. All
+raise `Refused` (by the device, or here for it), `devices.errors.DeviceError`, `ledger.LedgerError` and `CarrierError`.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from host_tools.causes import NO_MONEY_MOVED, explain
-from host_tools.crypto import Signer, sha256
+from host_tools.crypto import sha256
 from host_tools.devices.client import DeviceClient
 from host_tools.devices.errors import DeviceError
-from host_tools.ledger import Ledger, LedgerError, loads
+from host_tools.ledger import LedgerError, loads
+from host_tools.ledger.answer import Settlement
+from host_tools.ledger.carriers import CarrierLedger, SyncLedger
 from host_tools.ledger.errors import UnknownDevice
-from host_tools.ledger.settlement import Settlement
 from protocol.errors import (
     ALREADY_PERSONALISED,
     MISMATCH,
@@ -30,6 +32,8 @@ from protocol.errors import (
 from protocol.info import DeviceInfo
 from protocol.limits import MAX_IN_DOUBT, check_headroom
 from protocol.objects import Certificate, Load, Order, Receipt, Resolution, Transfer, device_id
+
+Key = TypeVar("Key")
 
 
 class CarrierError(Exception):
@@ -136,10 +140,15 @@ def named_device(client: DeviceClient, device: bytes, name: str) -> None:
     """The device on the link must be the one that was named. Raises `WrongDevice`, `Refused(NOT_PERSONALISED)`."""
     here = own_id(client)
     if here != device:
-        raise WrongDevice(f"This is device {here.hex()[:8]}, not {name}. {NO_MONEY_MOVED} Connect {name}, then repeat.")
+        raise other_device(here.hex(), name)
 
 
-def order(client: DeviceClient, ledger: Ledger, signer: Signer, what: int, argument: int, now: int) -> Order:
+def other_device(here: str, wanted: str) -> WrongDevice:
+    """The device on the link has the id `here`, and `wanted` was named."""
+    return WrongDevice(f"This is device {here[:8]}, not {wanted}. {NO_MONEY_MOVED} Connect {wanted}, then repeat.")
+
+
+def order(client: DeviceClient, ledger: CarrierLedger[Key], signer: Key, what: int, argument: int, now: int) -> Order:
     """Sign the device's next Order and have the device do it. Cut off? The next run signs another, which does the same.
 
     Raises `NotObeyed`.
@@ -156,8 +165,8 @@ def order(client: DeviceClient, ledger: Ledger, signer: Signer, what: int, argum
 
 def personalise(
     client: DeviceClient,
-    ledger: Ledger,
-    signer: Signer,
+    ledger: CarrierLedger[Key],
+    signer: Key,
     operator: int,
     kind: int,
     mcc: int,
@@ -178,7 +187,7 @@ def personalise(
     return device_id(key, sha256)
 
 
-def _check_unfinished(certificate: Certificate, ledger: Ledger) -> None:
+def _check_unfinished(certificate: Certificate, ledger: CarrierLedger[Key]) -> None:
     """A device with a Certificate is personalised again only to repeat what the ledger gave it first."""
     try:
         ledger.device(device_id(certificate.key, sha256))
@@ -190,8 +199,8 @@ def _check_unfinished(certificate: Certificate, ledger: Ledger) -> None:
 
 def sync(
     client: DeviceClient,
-    ledger: Ledger,
-    signer: Signer,
+    ledger: SyncLedger[Key],
+    signer: Key,
     now: int,
     progress: Callable[[int, int], None] | None = None,
 ) -> SyncReport:
@@ -257,7 +266,7 @@ def _name(signed: bytes) -> str:
     return f"load {Load.decode(signed).number}" if signed[0] == Load.TYPE else "resolution"
 
 
-def load(client: DeviceClient, ledger: Ledger, signer: Signer, amount: int, now: int) -> Moved:
+def load(client: DeviceClient, ledger: CarrierLedger[Key], signer: Key, amount: int, now: int) -> Moved:
     """Move `amount` from the owner's account into the device, and sync it so that the books show it.
 
     A load that the books still show on its way may have been cut off anywhere, in the device or not: it is finished
@@ -304,7 +313,13 @@ class _Held:
 
 
 def _finished(
-    client: DeviceClient, ledger: Ledger, signer: Signer, device: bytes, amount: int, waiting: list[dict], now: int
+    client: DeviceClient,
+    ledger: CarrierLedger[Key],
+    signer: Key,
+    device: bytes,
+    amount: int,
+    waiting: list[dict],
+    now: int,
 ) -> bool:
     """Bring an earlier load of this amount to its end: True if the device has it, False if it went back."""
     number = waiting[0]["number"]
@@ -332,11 +347,13 @@ def _finished(
     return state == loads.LOADED
 
 
-def _load_state(ledger: Ledger, device: bytes, number: int) -> str:
+def _load_state(ledger: CarrierLedger[Key], device: bytes, number: int) -> str:
     return next(load["state"] for load in ledger.loads(device) if load["number"] == number)
 
 
-def redeem(client: DeviceClient, ledger: Ledger, signer: Signer, payee_signer: Signer, amount: int, now: int) -> Moved:
+def redeem(
+    client: DeviceClient, ledger: CarrierLedger[Key], signer: Key, payee_signer: Key, amount: int, now: int
+) -> Moved:
     """Pay `amount` from the device to its operator's own payee, which credits the owner's account.
 
     Redemptions in doubt from earlier, cut ones are settled first, since the device answers with their Transfers. If one
@@ -365,7 +382,7 @@ def redeem(client: DeviceClient, ledger: Ledger, signer: Signer, payee_signer: S
     raise CarrierError("The device keeps answering with older payments. No money is lost. Sync it, then redeem again.")
 
 
-def _take(ledger: Ledger, payee_signer: Signer, transfer: Transfer, now: int) -> bytes:
+def _take(ledger: CarrierLedger[Key], payee_signer: Key, transfer: Transfer, now: int) -> bytes:
     try:
         return ledger.take_redemption(payee_signer, transfer.encode(), now)
     except LedgerError as error:

@@ -4,6 +4,7 @@
 """
 
 import hashlib
+from collections.abc import Sequence
 
 import nacl.bindings
 import nacl.exceptions
@@ -30,6 +31,20 @@ def verify(public: bytes, message: bytes, signature: bytes) -> bool:
     except nacl.exceptions.BadSignatureError:
         return False
     return True
+
+
+def wrong_ones(checks: Sequence[tuple[bytes, bytes]]) -> list[int]:
+    """Which of these are invalid, by their places: each a signature before the body that it signs, and a public key.
+
+    It is what a process does that does nothing else, so this module needs little.
+    """
+    found = []
+    for index, (signed, public) in enumerate(checks):
+        try:
+            nacl.bindings.crypto_sign_open(signed, public)
+        except nacl.exceptions.BadSignatureError:
+            found.append(index)
+    return found
 
 
 class Signer:

@@ -67,6 +67,7 @@ class Exit(IntEnum):
     WRONG_CHIP = 25, "the chip, its flash or how it is protected does not fit the board, or the image or key does not"
     MONEY_THERE = 26, "what is worth money is, or may be, on the chip; it was left alone"
     HALF_DONE = 27, "writing a chip stopped half way; run the same again, it goes on where it was"
+    NOT_KNOWN = 28, "the ledger's database went away while it was told to keep something; look before repeating"
     DEFECT = 70, "a defect of this program"
     INTERRUPTED = 130, "interrupted by Ctrl-C"
 
@@ -123,6 +124,7 @@ _OF_ERROR: tuple[tuple[type[Exception], Exit], ...] = (
     (device_errors.NoCard, Exit.WRONG_CARD),
     (UnreadableAnswer, Exit.WRONG_CARD),
     (device_errors.DeviceError, Exit.LINK_GONE),
+    (ledger_errors.OutcomeUnknown, Exit.NOT_KNOWN),
     (ledger_errors.BooksBroken, Exit.CHECK_FAILED),
     (ledger_errors.UnknownDevice, Exit.WRONG_CARD),
     (ledger_errors.UnknownOperator, Exit.UNKNOWN_OPERATOR),

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
@@ -14,6 +15,7 @@ from host_tools.cli.currencies import Currency
 from host_tools.cli.exits import BadInput
 from host_tools.crypto import Signer
 from host_tools.ledger import Ledger
+from host_tools.ledger.carriers import SyncLedger
 from host_tools.ledger.errors import UnknownAccount, UnknownDevice
 from protocol.objects import DAY_S, OPERATOR_PAYEE
 
@@ -101,12 +103,22 @@ class Home:
             opened.close()
 
     @property
+    def is_service(self) -> bool:
+        """Whether the ledger is behind a service (`jiaozi serve`), not a database."""
+        return self.ledger_url.startswith(("https://", "http://"))
+
+    @property
     def shown_url(self) -> str:
         """Without its password."""
         return make_url(self.ledger_url).render_as_string(hide_password=True)
 
     def check_url(self) -> None:
         """Raises `BadInput` for a URL of which SQLAlchemy can make nothing."""
+        if self.is_service:
+            raise BadInput(
+                "--ledger names a service, and this command needs the database itself."
+                " Type its URL, like sqlite:////var/lib/jiaozi/ledger.db"
+            )
         try:
             url = make_url(self.ledger_url)
             url.get_dialect().import_dbapi()
@@ -133,7 +145,7 @@ def checked_name(name: str, of: str) -> str:
     return name
 
 
-def currency_of(ledger: Ledger, operator: int) -> Currency:
+def currency_of(ledger: SyncLedger[Any], operator: int) -> Currency:
     """Raises `UnknownOperator`."""
     certificate = ledger.operator_certificate(operator)
     return currencies.by_number(certificate.currency, certificate.exponent)

@@ -7,9 +7,10 @@ from rich.console import RenderableType
 
 from host_tools.cli import home as homes
 from host_tools.cli import money, options, output
-from host_tools.cli.exits import BadInput, CheckFailed
+from host_tools.cli.exits import BadInput, Exit
 from host_tools.cli.home import Home
-from host_tools.ledger import Ledger
+from host_tools.ledger import Ledger, opening
+from host_tools.ledger.audit import Difference
 from host_tools.ledger.errors import InvalidInput
 from protocol.objects import OPERATOR_PAYEE
 
@@ -34,6 +35,22 @@ def init(
         here.make_folder()
     Ledger.create(here.ledger_url).close()
     output.tell(as_json, {"ledger": here.shown_url}, output.done(f"Empty ledger made: {here.shown_url}"))
+
+
+@app.command()
+def migrate(
+    home: options.Home = options.DEFAULT_HOME,
+    ledger: options.LedgerUrl = None,
+    as_json: options.Json = False,
+) -> None:
+    """Bring a ledger that an older version made to this one. End all programs that use it, and keep a copy, first."""
+    here = Home(home, ledger)
+    here.check_url()
+    before, after = opening.migrate(here.ledger_url)
+    facts = {"ledger": here.shown_url, "before": before, "after": after}
+    migrated = f"migrated from version {before} of the tables to {after}"
+    text = migrated if before != after else f"has version {after} of the tables already"
+    output.tell(as_json, facts, output.done(f"{here.shown_url} {text}."))
 
 
 @app.command()
@@ -84,17 +101,38 @@ def check(
     ledger: options.LedgerUrl = None,
     as_json: options.Json = False,
 ) -> None:
-    """Add up every account from its postings, and all accounts together. Exit code 1 if anything is off."""
+    """Recompute everything from what was signed, and compare: a full audit. Exit code 1 if anything differs.
+
+    It reads one state of the ledger, which others may go on using, and changes nothing.
+    """
     with Home(home, ledger).ledger() as books:
-        books.check()
-        report = books.reconciliation()
-        currency = homes.ledger_currency(books)
-    if report["difference"]:
-        off = output.amount_text(report["difference"], currency)
-        raise CheckFailed(f"The books are off by {off}. Stop, and keep a copy of the database.")
-    issued = output.amount_text(report["issued"], currency)
-    facts = {"balanced": True, "issued": report["issued"], "currency": output.currency_facts(currency)}
-    output.tell(as_json, facts, output.done(f"The books balance: of {issued} issued, every unit is there."))
+        with output.progress("Checking devices and payments") as progress:
+            found = books.audit(progress)
+        currency = None if found.total else homes.ledger_currency(books)
+    facts = {
+        "balanced": not found.total,
+        "issued": found.issued,
+        "currency": output.currency_facts(currency),
+        "checked": dict(found.checked),
+        "differences": found.total,
+        "named": [difference._asdict() for difference in found.differences],
+    }
+    checked = output.fields({what: f"{count:,}" for what, count in sorted(found.checked.items())})
+    if not found.total:
+        issued = output.amount_text(found.issued, currency)
+        output.tell(
+            as_json, facts, checked, output.done(f"The books balance: of {issued} issued, every unit is there.")
+        )
+        return
+    output.tell(as_json, facts, checked, output.heading("Differences"), *map(_difference, found.differences))
+    more = found.total - len(found.differences)
+    unnamed = f", {more:,} of them not named" if more else ""
+    output.tell_failure(f"{found.total:,} differences{unnamed}. Stop, and keep a copy of the database.")
+    raise typer.Exit(Exit.CHECK_FAILED)
+
+
+def _difference(found: Difference) -> RenderableType:
+    return f"{found.where}: {found.what} is {found.kept}, and should be {found.recomputed}"
 
 
 @account_app.command("open")

@@ -18,7 +18,8 @@ LedgerUrl = Annotated[
         envvar="JIAOZI_LEDGER",
         metavar="URL",
         show_default=False,
-        help="Another ledger than the folder's ledger.db, as an SQLAlchemy URL.",
+        help="Another ledger than the folder's ledger.db, as an SQLAlchemy URL; for what hosts do with devices, also a"
+        " service's https:// address.",
     ),
 ]
 PassphraseFile = Annotated[
@@ -28,6 +29,15 @@ PassphraseFile = Annotated[
         metavar="FILE",
         show_default=False,
         help="File with the passphrase in its first line. Otherwise JIAOZI_PASSPHRASE, otherwise it is asked for.",
+    ),
+]
+TokenFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--token-file",
+        metavar="FILE",
+        show_default=False,
+        help="With --ledger https://...: file with the token in its first line. Otherwise JIAOZI_TOKEN.",
     ),
 ]
 Operator = Annotated[

@@ -17,7 +17,7 @@ _MAX_BYTES = 1024
 def read(file: Path | None, what: str, new: bool = False) -> str:
     """The passphrase for `what` (`the key of operator 1`); a `new` one is asked for twice. Raises `KeyFileError`."""
     if file is not None:
-        return _from_file(file)
+        return first_line(file, "passphrase")
     given = os.environ.get(VARIABLE)
     if given:
         return _checked(given, VARIABLE)
@@ -43,7 +43,8 @@ def _checked(passphrase: str, where: str) -> str:
     return passphrase
 
 
-def _from_file(file: Path) -> str:
+def first_line(file: Path, what: str) -> str:
+    """Of a file that holds a secret (`what`) and is its user's alone. Raises `KeyFileError`."""
     try:
         with file.open("rb") as opened:
             mode = os.fstat(opened.fileno()).st_mode
@@ -51,9 +52,9 @@ def _from_file(file: Path) -> str:
                 raise KeyFileError(f"Others can read {file}. Nothing was changed. Run: chmod 600 {file}")
             line = opened.read(_MAX_BYTES).split(b"\n")[0].rstrip(b"\r")
         if not line:
-            raise KeyFileError(f"{file} has no passphrase in its first line. Write it there.")
+            raise KeyFileError(f"{file} has no {what} in its first line. Write it there.")
         return line.decode()
     except OSError as error:
-        raise KeyFileError(f"The passphrase file {file} cannot be read: {error.strerror}. Check its name.") from None
+        raise KeyFileError(f"The {what} file {file} cannot be read: {error.strerror}. Check its name.") from None
     except UnicodeDecodeError:
-        raise KeyFileError(f"{file} is no text file. Name the file with the passphrase.") from None
+        raise KeyFileError(f"{file} is no text file. Name the file with the {what}.") from None

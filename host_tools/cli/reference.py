@@ -18,8 +18,9 @@ Made from the program: `python -m host_tools.cli.reference > docs/commands.md`.
 Amounts are typed as decimals in the operator's currency, exactly: `18.50`. With `--json` a command prints one JSON
 object and nothing else on stdout, with amounts in minor units (1850); if it fails, the object is
 `{"error": {"exit", "name", "message"}}`. Messages and progress go to stderr. A passphrase comes from
-`--passphrase-file`, from `JIAOZI_PASSPHRASE`, or is asked for; never from the command line. A load, a redemption or a
-sync whose link broke is repeated as it was typed: money moves once. `JIAOZI_DEBUG=1` shows where an error came from.
+`--passphrase-file`, from `JIAOZI_PASSPHRASE`, or is asked for; a service's token from `--token-file` or `JIAOZI_TOKEN`;
+neither from the command line. A load, a redemption or a sync whose link broke is repeated as it was typed: money moves
+once. `JIAOZI_DEBUG=1` shows where an error came from.
 
 A project folder (`--home`, or `JIAOZI_HOME`) holds `root.key`, `operator-N.key`, `operator-N-payee.key` (with the
 operator's passphrase) and `ledger.db`.
@@ -57,7 +58,8 @@ def _leaves(words: tuple[str, ...], command: Any) -> list[tuple[tuple[str, ...],
     children = getattr(command, "commands", None)
     if children is None:
         return [(words, command)]
-    return [leaf for name, child in children.items() for leaf in _leaves((*words, name), child)]
+    shown = [(name, child) for name, child in children.items() if not child.hidden]
+    return [leaf for name, child in shown for leaf in _leaves((*words, name), child)]
 
 
 def _parameters(command: Any) -> list[Any]:

@@ -5,8 +5,12 @@ the others, so the balances add up to 0; that is the invariant `accounts + purse
 guarantee + suspense = issued`.
 """
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from sqlalchemy import Connection, func, select, update
 
+from host_tools.ledger import bulk
 from host_tools.ledger.errors import BooksBroken, InvalidInput
 from host_tools.ledger.schema import accounts, postings
 
@@ -30,11 +34,15 @@ def account_of(connection: Connection, kind: str, owner: str, operator: int | No
     ).scalar_one_or_none()
     if found is not None:
         return found
-    values = {"kind": kind, "owner": owner, "operator": operator, "name": name, "balance": 0}
-    key = connection.execute(accounts.insert().values(**values)).inserted_primary_key
+    key = connection.execute(accounts.insert().values(**new_row(kind, owner, operator, name))).inserted_primary_key
     if key is None:
         raise BooksBroken("The database numbered no new account", "Check the database engine")
     return key[0]
+
+
+def new_row(kind: str, owner: str, operator: int | None, name: str) -> dict[str, Any]:
+    """An account with nothing in it: its columns."""
+    return {"kind": kind, "owner": owner, "operator": operator, "name": name, "balance": 0}
 
 
 def operator_account(connection: Connection, kind: str, operator: int) -> int:
@@ -72,19 +80,30 @@ def move(
         )
     )
     for account, change in ((source, -amount), (destination, amount)):
-        connection.execute(update(accounts).where(accounts.c.id == account).values(balance=accounts.c.balance + change))
+        changed = update(accounts).where(accounts.c.id == account).values(balance=accounts.c.balance + change)
+        _check_all_changed(connection.execute(changed).rowcount, 1)
 
 
-def check_balanced(connection: Connection) -> None:
-    """The invariant on the kept balances; made before every commit. Raises `BooksBroken`."""
-    total = connection.execute(select(func.coalesce(func.sum(accounts.c.balance), 0))).scalar_one()
-    if total != 0:
-        raise BooksBroken(f"The books are off by {total}", STOP)
+def post(connection: Connection, moved: Sequence[tuple], changes: Mapping[int, int], reason: str, now: int) -> None:
+    """Post many movements, `(source, destination, amount, reference)`, and what they change in all."""
+    if sum(changes.values()):
+        raise BooksBroken(f"What is to be posted is off by {sum(changes.values())}", STOP)
+    same = {"at": now, "reason": reason}
+    bulk.insert(connection, postings, ("source", "destination", "amount", "reference"), moved, same)
+    _check_all_changed(bulk.add(connection, accounts, "id", "balance", changes), len(changes))
+
+
+def _check_all_changed(changed: int, wanted: int) -> None:
+    """What one account gives another gets, in one transaction. Raises `BooksBroken` if one of them is not there."""
+    if changed != wanted:
+        raise BooksBroken(f"A movement names {wanted} accounts, and {changed} are in the books", STOP)
 
 
 def check(connection: Connection) -> None:
-    """Add up every account from its postings and compare with the kept balances. Raises `BooksBroken`."""
-    check_balanced(connection)
+    """The invariant, and every account added up from its postings beside its kept balance. Raises `BooksBroken`."""
+    total = connection.execute(select(func.coalesce(func.sum(accounts.c.balance), 0))).scalar_one()
+    if total != 0:
+        raise BooksBroken(f"The books are off by {total}", STOP)
     added: dict[int, int] = dict.fromkeys(connection.execute(select(accounts.c.id)).scalars(), 0)
     for account, sign in ((postings.c.source, -1), (postings.c.destination, 1)):
         for number, total in connection.execute(select(account, func.sum(postings.c.amount)).group_by(account)):

@@ -6,60 +6,83 @@ Transfers and Receipts) and walk down; what nothing signed reaches does not coun
 ledger holds: a carrier may have written it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
+from operator import attrgetter
 
-from host_tools.crypto import sha256
-from protocol.objects import Receipt, Statement, Transfer
-from protocol.records import Record
+from host_tools.ledger.parse import Entry
+from protocol.objects import Statement
 
-
-class Upload(NamedTuple):
-    """A record as it came and as it reads."""
-
-    raw: bytes
-    record: Record
-
-    @property
-    def position(self) -> tuple[int, bytes]:
-        return self.record.seq, sha256(self.record.body_bytes)
-
-    @property
-    def signed(self) -> bool:
-        """Whether the record's own body is an object that its device signed."""
-        return isinstance(self.record.body, Transfer | Receipt)
+_SEQ = attrgetter("seq")
 
 
 @dataclass(frozen=True)
 class Piece:
     """An unbroken run of records, oldest first, that one signed object vouches for."""
 
-    uploads: tuple[Upload, ...]
+    entries: tuple[Entry, ...]
     below_seq: int  # the position before the first one
     joins: bool  # the ledger holds the record at `below_seq` that the run continues
     proof: bytes
 
+    def fits(self, head: tuple[int, bytes], shown: Iterable[tuple[int, bytes]]) -> bool:
+        """Whether all that is shown from `head` on, by positions and hashes, is in this run, or lies above it."""
+        shown = list(shown)
+        chain = {entry.seq: entry.hash for entry in self.entries} | dict([head]) if shown else {}
+        return all(chain.get(seq, digest) == digest for seq, digest in shown)
 
-def pieces(statement: Statement, uploads: list[Upload], held: Callable[[int], bytes | None]) -> list[Piece]:
+
+def pieces(statement: Statement, entries: list[Entry], held: Callable[[int], bytes | None]) -> list[Piece]:
     """Cut an upload into the runs that the device vouches for; the first one, possibly empty, is the Statement's own.
 
     `held(seq)` is the hash of the ledger's record there, or None.
     """
-    by_position = {upload.position: upload for upload in uploads}
-    heads = [(*upload.position, upload.record.body.encode()) for upload in by_position.values() if upload.signed]
-    heads.sort(key=lambda head: head[0], reverse=True)
-    taken: set[tuple[int, bytes]] = set()
-    found: list[Piece] = []
-    for seq, digest, proof in [(statement.seq, statement.head, statement.encode()), *heads]:
-        if found and (seq, digest) in taken:
-            continue
-        run = []
-        while held(seq) != digest and (seq, digest) in by_position and (seq, digest) not in taken:
-            upload = by_position[(seq, digest)]
-            taken.add((seq, digest))
-            run.append(upload)
-            seq, digest = seq - 1, upload.record.body.previous
-        if run or not found:
-            found.append(Piece(tuple(reversed(run)), seq, held(seq) == digest, proof))
+    whole = _whole(statement, entries, held)
+    if whole is not None:
+        return [whole]
+    left = {entry.position: entry for entry in entries}
+    heads = sorted(left, reverse=True)
+    found = [_run(statement.seq, statement.head, statement.encode(), left, held)]
+    for position in heads if left else ():
+        entry = left.get(position)
+        proof = entry.signed if entry else None
+        if proof is not None:
+            piece = _run(*position, proof, left, held)
+            if piece.entries:
+                found.append(piece)
     return found
+
+
+def _whole(statement: Statement, entries: list[Entry], held: Callable[[int], bytes | None]) -> Piece | None:
+    """What nearly every upload is: all that follows what the ledger holds, up to the Statement's head."""
+    ordered = sorted(entries, key=_SEQ)
+    digest = ordered[0].previous if ordered else statement.head
+    below = seq = statement.seq - len(ordered)
+    if held(below) != digest:
+        return None
+    for entry in ordered:
+        seq += 1
+        if entry.seq != seq or entry.previous != digest:
+            return None
+        digest = entry.hash
+    if digest != statement.head or (ordered and held(below + 1) is not None):
+        return None
+    return Piece(tuple(ordered), below, True, statement.encode())
+
+
+def _run(
+    seq: int,
+    digest: bytes,
+    proof: bytes,
+    left: dict[tuple[int, bytes], Entry],
+    held: Callable[[int], bytes | None],
+) -> Piece:
+    """From this position down to what the ledger holds or what is missing. Takes what it finds out of `left`."""
+    run = []
+    known = held(seq)
+    while known != digest and (seq, digest) in left:
+        entry = left.pop((seq, digest))
+        run.append(entry)
+        seq, digest = seq - 1, entry.previous
+        known = held(seq)
+    return Piece(tuple(reversed(run)), seq, known == digest, proof)

@@ -7,12 +7,13 @@ any more, and all that it did before had time to surface. What comes later still
 from collections import Counter
 from typing import NamedTuple
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, select, text, update
 
-from host_tools.ledger import books, lost, registry, transfers
+from host_tools.ledger import books, locks, lost, registry, transfers
 from host_tools.ledger.disputes import disputed
 from host_tools.ledger.guarantee import UNFUNDED, cover, lacking, pass_on
-from host_tools.ledger.schema import accounts, devices
+from host_tools.ledger.schema import UNSETTLED, accounts, devices
+from host_tools.ledger.schema import transfers as transfers_table
 from protocol.limits import GRACE_DAYS
 from protocol.objects import DAY_S
 
@@ -33,10 +34,28 @@ def book_overdue(connection: Connection, now: int) -> Overdue:
     owner's account. Its Void or watermark, should one still come, moves the money from there to the payer.
     """
     today = now // DAY_S
+    locks.parties(connection, lambda: _parties(connection, today))
     booked = transfers.default_overdue(connection, today, now)
     unfunded = _freeze_unfunded(connection, today, now)
     _pass_on(connection, today, now)
     return Overdue(booked, unfunded, lost.pay_back(connection, now))
+
+
+def _parties(connection: Connection, today: int) -> set[bytes]:
+    """Of everything that is booked below."""
+    ended = devices.c.valid_until + GRACE_DAYS < today
+    pending = (
+        select(transfers_table.c.payer, transfers_table.c.payee)
+        .join(devices, transfers_table.c.payee == devices.c.id)
+        .where(text(UNSETTLED), transfers_table.c.state == transfers.PENDING, ended)
+    )
+    overdrawn = select(devices.c.id).join(accounts, devices.c.purse == accounts.c.id).where(accounts.c.balance < 0)
+    unpaid = select(devices.c.id).where(devices.c.lost_at.is_not(None), devices.c.paid_back.is_(None))
+    found = {who for row in connection.execute(pending.distinct()) for who in row}
+    found.update(transfers.beyond_the_device(connection))
+    for gone in (overdrawn.where(devices.c.frozen.is_(None), devices.c.lost_at.is_(None)), unpaid):
+        found.update(connection.execute(gone.where(ended)).scalars())
+    return found
 
 
 def _pass_on(connection: Connection, today: int, now: int) -> None:

@@ -7,7 +7,7 @@ comes after all still gives the money to the payer.
 from sqlalchemy import Connection, Row, select
 
 from host_tools.crypto import Signer
-from host_tools.ledger import disputes, registry, transfers
+from host_tools.ledger import disputes, locks, registry, transfers
 from host_tools.ledger.errors import InvalidInput, NotToDecide, UnknownDevice, UnknownTransfer
 from host_tools.ledger.schema import decisions
 from host_tools.ledger.transfers import FOR_PAYEE, FOR_PAYER
@@ -22,11 +22,13 @@ def decide(connection: Connection, signer: Signer, transfer_hash: bytes, whose: 
     `signer` is the payer's operator, whose suspense it is. Raises `UnknownTransfer`, `NotToDecide`, `WrongSigner`,
     `InvalidInput`, `UnknownDevice`.
     """
-    known = transfers.find(connection, transfer_hash)
+    known = transfers.find_by_hash(connection, transfer_hash)
     if known is None:
         raise UnknownTransfer("The ledger knows of no such payment", "List what is in suspense")
     payer = registry.device(connection, known.payer)
     registry.signing_operator(connection, signer, payer.operator, now)
+    locks.devices(connection, (known.payer, known.payee))
+    known = transfers.find(connection, transfers.key_in(known)) or known
     if whose not in (FOR_PAYEE, FOR_PAYER):
         raise InvalidInput(f"Nobody is called {whose!r}", f"Decide for the {FOR_PAYEE} or the {FOR_PAYER}")
     if known.decided == whose:
@@ -39,7 +41,7 @@ def decide(connection: Connection, signer: Signer, transfer_hash: bytes, whose: 
     if registry.find_device(connection, gets) is None:
         raise UnknownDevice("The payee is not registered, so it has no purse", "Decide for the payer")
     _record(connection, payer.operator, whose, gets, known.amount, reason, now, transfer_hash)
-    transfers.decide(connection, transfer_hash, whose, now)
+    transfers.decide(connection, transfers.key_in(known), whose, now)
 
 
 def clear(connection: Connection, signer: Signer, who: bytes, reason: str, now: int) -> int:
@@ -47,7 +49,7 @@ def clear(connection: Connection, signer: Signer, who: bytes, reason: str, now: 
 
     Raises `NotToDecide`, `WrongSigner`, `InvalidInput`.
     """
-    device = registry.device(connection, who)
+    device = registry.locked(connection, who)
     registry.signing_operator(connection, signer, device.operator, now)
     if not disputes.suspect(connection, device):
         raise NotToDecide(f"{device.name} is not in dispute", "There is nothing to clear")

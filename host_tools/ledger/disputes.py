@@ -1,8 +1,11 @@
 """Disputes: devices that took more of frozen payers' money than any honest one, until people have cleared them."""
 
+from collections.abc import Iterable
+
 from sqlalchemy import Connection, Row, func, select, update
 
-from host_tools.ledger import books, registry
+from host_tools.ledger import books, bulk, registry
+from host_tools.ledger.parse import Limits
 from host_tools.ledger.schema import devices, from_frozen, transfers
 from host_tools.ledger.transfers import POSTED
 from protocol.objects import Certificate
@@ -24,16 +27,22 @@ def suspect(connection: Connection, device: Row) -> bool:
     """Whether it took more than an honest payee, cleared or not."""
     most = taken(connection, device)
     latest = registry.certificate_of(connection, device.id, device.issue)
-    if latest is None or most <= _honest(latest[0]):
+    if latest is None or most <= honest(latest[0]):
         return False
-    highest = max(map(_honest, registry.certificates_of(connection, device.id)))  # an operator may have lowered them
+    highest = max(map(honest, registry.certificates_of(connection, device.id)))  # an operator may have lowered them
     return most > highest and _paid_by_frozen(connection, device.id)
 
 
 def taken(connection: Connection, device: Row) -> int:
     """What a dispute is about: the purse, or more that one payer's money brought after that payer was frozen."""
-    most = select(func.coalesce(func.max(from_frozen.c.amount), 0)).where(from_frozen.c.payee == device.id)
-    return max(books.balance(connection, device.purse), connection.execute(most).scalar_one())
+    most = most_from_frozen(connection, [device.id]).get(device.id, 0)
+    return max(books.balance(connection, device.purse), most)
+
+
+def most_from_frozen(connection: Connection, payees: Iterable[bytes]) -> dict[bytes, int]:
+    """What one payer's money brought each of these payees after that payer was frozen, the most."""
+    most = select(from_frozen.c.payee, func.max(from_frozen.c.amount)).group_by(from_frozen.c.payee)
+    return {who: amount for who, amount in bulk.rows(connection, most, from_frozen.c.payee, payees)}
 
 
 def clear(connection: Connection, device: Row, amount: int) -> None:
@@ -43,12 +52,13 @@ def clear(connection: Connection, device: Row, amount: int) -> None:
 
 def payees_of_frozen(connection: Connection) -> set[bytes]:
     """Everybody to whom money of a frozen payer was posted."""
-    theirs = select(transfers.c.payee).join(devices, transfers.c.payer == devices.c.id)
-    posted = theirs.where(devices.c.frozen > "", transfers.c.state == POSTED)  # an index finds these, not "is not null"
+    frozen = select(devices.c.id).where(devices.c.frozen > "")  # an index finds these, not "is not null"
+    posted = select(transfers.c.payee).where(transfers.c.payer.in_(frozen), transfers.c.state == POSTED)
     return set(connection.execute(posted.distinct()).scalars())
 
 
-def _honest(certificate: Certificate) -> int:
+def honest(certificate: Certificate | Limits) -> int:
+    """What an honest device takes of frozen payers' money under one Certificate, at most."""
     return certificate.balance_limit + certificate.sum_limit
 
 

@@ -1,7 +1,7 @@
 """Why the ledger did not do what was asked.
 
 Every message says what happened, whether money moved and what to do next. An error always leaves the books as they
-were: each call is one database transaction, and raising rolls it back.
+were: each call is one database transaction, and raising rolls it back. `OutcomeUnknown` alone says that nobody knows.
 """
 
 
@@ -23,6 +23,14 @@ class LedgerExists(LedgerError):
 
 class LedgerUnavailable(LedgerError):
     """The database cannot be reached or written, or another program holds it for too long."""
+
+
+class OutcomeUnknown(LedgerError):
+    """The database went away while it committed. `advice` says how to find out whether money moved."""
+
+    def __init__(self, what: str, advice: str):
+        Exception.__init__(self, f"{what}. Nobody knows whether money moved. {advice}.")
+        self.what, self.advice = what, advice
 
 
 class NotALedger(LedgerError):
@@ -59,6 +67,10 @@ class BadSignature(LedgerError):
 
 class InsufficientFunds(LedgerError):
     """The account or purse holds less than the amount."""
+
+
+class IssuedMeanwhile(LedgerError):
+    """Another sum has been issued than the caller believes: somebody else issued, or this very call did its work."""
 
 
 class UnknownNonce(LedgerError):

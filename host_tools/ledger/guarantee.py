@@ -11,9 +11,11 @@ Loads in transit are funding, since the device may have taken them: a purse lack
 Nothing moves for that, so a load counts once, on its way or in the purse, and no more when it has gone back.
 """
 
+from typing import Protocol
+
 from sqlalchemy import Connection, Row, select, update
 
-from host_tools.ledger import books
+from host_tools.ledger import books, locks
 from host_tools.ledger.schema import accounts, devices
 
 UNFUNDED = "unfunded: it paid more than it ever received"  # devices.frozen; the one reason that is ever lifted
@@ -24,9 +26,27 @@ def fraudulent(device: Row) -> bool:
     return device.frozen not in (None, UNFUNDED)
 
 
-def watched(device: Row) -> bool:
+class Watchable(Protocol):
+    @property
+    def frozen(self) -> str | None: ...
+    @property
+    def paid_back(self) -> int | None: ...
+
+
+def watched(device: Row | Watchable) -> bool:
     """Whether what happens to its purse concerns anybody but its owner: not while it is in good standing."""
     return device.frozen is not None or device.paid_back is not None
+
+
+def lock(connection: Connection, device: Row) -> None:
+    """The accounts whose balances decide who bears what of the device's: nobody else draws on them from here on."""
+    guarantees = select(accounts.c.id).where(
+        accounts.c.kind == books.GUARANTEE, accounts.c.owner == str(device.operator)
+    )
+    shared = [device.account]
+    if watched(device):
+        shared += connection.execute(guarantees).scalars()
+    locks.accounts(connection, shared)
 
 
 def in_transit(connection: Connection, who: bytes) -> int:
@@ -53,6 +73,7 @@ def cover(connection: Connection, who: bytes, now: int) -> None:
     device = connection.execute(select(devices).where(devices.c.id == who)).one()
     if not watched(device):
         return
+    lock(connection, device)
     missing = lacking(connection, device, now)
     if missing > 0:
         _bear(connection, device, missing, now)
@@ -82,6 +103,9 @@ def pass_on(connection: Connection, device: Row, amount: int, now: int) -> None:
 
 def take_back(connection: Connection, device: Row, most: int, now: int) -> int:
     """Of what was passed on, as far as the account goes. Returns how much."""
+    if device.passed_on <= 0:
+        return 0
+    lock(connection, device)
     amount = max(0, min(most, device.passed_on, books.balance(connection, device.account)))
     if amount:
         books.move(connection, device.account, device.purse, amount, "taken back", device.id, now)

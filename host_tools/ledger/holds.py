@@ -9,9 +9,9 @@ The same for a payer that does not let its journal show as paid what its payees 
 off its next sum, until the sync after it has heard. So all that a Void can bring back to it is one sum limit.
 """
 
-from sqlalchemy import Connection, Row
+from sqlalchemy import Row
 
-from host_tools.ledger import books, registry, transfers
+from host_tools.ledger import registry
 from protocol.objects import DAY_S, TERMINAL
 
 HOLD_DAYS = 30  # after its registration
@@ -22,20 +22,19 @@ def is_new(device: Row, now: int) -> bool:
     return device.kind >> 4 == TERMINAL and now < device.registered_at + HOLD_DAYS * DAY_S
 
 
-def redeemable(connection: Connection, device: Row, now: int) -> int:
-    """What of the purse may leave for the account; below 0 if the device has passed on what nobody confirmed."""
-    held = books.balance(connection, device.purse)
-    return held - transfers.unconfirmed(connection, device.id) if is_new(device, now) else held
+def redeemable(device: Row, held: int, now: int) -> int:
+    """What of `held`, the purse, may leave for the account; below 0 if it has passed on what nobody confirmed."""
+    return held - device.unconfirmed if is_new(device, now) else held
 
 
-def limits_of(connection: Connection, device: Row, now: int) -> dict[str, int]:
-    """The limits of the Certificate that the device gets now.
+def limits_of(device: Row, held: int, now: int) -> dict[str, int]:
+    """The limits of the Certificate that the device gets now; `held` is what its purse holds.
 
     What restricts it is only the sum that it pays out: it sells, syncs and redeems as any other.
     """
     carried = registry.limits_of(device)
-    open_sum = transfers.posted_but_open(connection, device.id)
+    open_sum = device.left_open
     if is_new(device, now):
-        open_sum += max(0, -redeemable(connection, device, now))
+        open_sum += max(0, -redeemable(device, held, now))
     carried["sum_limit"] = max(0, carried["sum_limit"] - open_sum)
     return carried

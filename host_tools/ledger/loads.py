@@ -7,11 +7,14 @@ what is in transit is taken for accepted: it goes the way of the purse, and move
 after all.
 """
 
+from collections.abc import Iterable
+from typing import Any
+
 from sqlalchemy import Connection, Row, func, select, update
 
 from host_tools.crypto import Signer, sha256
-from host_tools.ledger import books, registry
-from host_tools.ledger.errors import DeviceFrozen, DeviceRevoked, InvalidInput, UnknownLoad
+from host_tools.ledger import books, bulk, guarantee, registry
+from host_tools.ledger.errors import AlreadyRegistered, DeviceFrozen, DeviceRevoked, InvalidInput, UnknownLoad
 from host_tools.ledger.guarantee import cover, fraudulent
 from host_tools.ledger.schema import devices, loads
 from protocol.objects import MAX_LOAD_MCCS, NO_ID, Load
@@ -21,54 +24,87 @@ LOADED = "loaded"
 RETURNED = "returned"
 PAID_BACK = "paid back"  # with the purse of a lost device, whose journal has not shown it
 
+ORDERED = "load ordered"  # a posting's reason
+
 MAX_OUTSTANDING = 16  # one sync carries them all; more means that nobody collects them
 
 
-def order(connection: Connection, signer: Signer, device: bytes, amount: int, now: int) -> Load:
-    """Take `amount` from the device's account and sign a Load.
+def order(
+    connection: Connection, signer: Signer, device: bytes, amount: int, now: int, number: int | None = None
+) -> Load:
+    """Take `amount` from the device's account and sign a Load, or return the one of this number.
 
-    Raises `InsufficientFunds`, `DeviceFrozen`, `DeviceRevoked`.
+    Raises `InsufficientFunds`, `DeviceFrozen`, `DeviceRevoked`, `AlreadyRegistered` for a number that is not the next.
     """
-    row = registry.device(connection, device)
+    row = registry.locked(connection, device)
     registry.signing_operator(connection, signer, row.operator, now)
     registry.check_operator_good(connection, row.operator)
-    if fraudulent(row):
-        raise DeviceFrozen(f"Device {row.name} is frozen: {row.frozen}", "Register a new device for its owner")
-    if row.revoked:
-        raise DeviceRevoked(f"Device {row.name} is revoked", "Register a new device for its owner")
-    if not 0 < amount < 1 << 32:
-        raise InvalidInput(f"{amount} cannot be loaded", "Choose an amount of 1 to 4294967295 minor units")
-    if len(outstanding(connection, device)) >= MAX_OUTSTANDING:
-        raise InvalidInput(f"{MAX_OUTSTANDING} loads wait for this device", "Sync the device, or cancel them")
-    registry.check_funds(connection, row.account, amount)
     last = connection.execute(
         select(func.coalesce(func.max(loads.c.number), 0)).where(loads.c.device == device)
     ).scalar_one()
-    load = Load(
-        operator=row.operator,
-        device=device,
-        number=last + 1,
+    if number is not None and number != last + 1:
+        return _ordered(connection, device, number, amount)
+    check_loadable(row, amount, len(outstanding(connection, device)))
+    guarantee.lock(connection, row)
+    registry.check_funds(connection, row.account, amount)
+    load = signed(signer, row, last + 1, amount)
+    values = new_row(load, row.account)
+    connection.execute(loads.insert().values(**values))
+    books.move(connection, row.account, _transit(connection, row), amount, ORDERED, values["hash"], now)
+    cover(connection, device, now)
+    return load
+
+
+def check_loadable(device: Row, amount: int, waiting: int) -> None:
+    """Whether `amount` may be loaded into it while so many loads wait for it already.
+
+    Raises `DeviceFrozen`, `DeviceRevoked`, `InvalidInput`.
+    """
+    if fraudulent(device):
+        raise DeviceFrozen(f"Device {device.name} is frozen: {device.frozen}", "Register a new device for its owner")
+    if device.revoked:
+        raise DeviceRevoked(f"Device {device.name} is revoked", "Register a new device for its owner")
+    if not 0 < amount < 1 << 32:
+        raise InvalidInput(f"{amount} cannot be loaded", "Choose an amount of 1 to 4294967295 minor units")
+    if waiting >= MAX_OUTSTANDING:
+        raise InvalidInput(f"{MAX_OUTSTANDING} loads wait for this device", "Sync the device, or cancel them")
+
+
+def signed(signer: Signer, device: Row, number: int, amount: int) -> Load:
+    """Money without conditions, for the device."""
+    return Load(
+        operator=device.operator,
+        device=device.id,
+        number=number,
         amount=amount,
         lot=0,
         lot_valid_until=0,
         lot_mccs=bytes(2 * MAX_LOAD_MCCS),
         lot_payee=NO_ID,
     ).sign(signer.sign)
-    digest = sha256(load.body())
-    connection.execute(
-        loads.insert().values(
-            device=device,
-            number=load.number,
-            hash=digest,
-            amount=amount,
-            account=row.account,
-            load=load.encode(),
-            state=OUTSTANDING,
-        )
-    )
-    books.move(connection, row.account, _transit(connection, row), amount, "load ordered", digest, now)
-    cover(connection, device, now)
-    return load
+
+
+def new_row(load: Load, account: int) -> dict[str, Any]:
+    """A load that has just been taken from the account: its columns."""
+    return {
+        "device": load.device,
+        "number": load.number,
+        "hash": sha256(load.body()),
+        "amount": load.amount,
+        "account": account,
+        "load": load.encode(),
+        "state": OUTSTANDING,
+    }
+
+
+def _ordered(connection: Connection, device: bytes, number: int, amount: int) -> Load:
+    """The Load that an earlier call has made under this number."""
+    known = connection.execute(
+        select(loads.c.load).where(loads.c.device == device, loads.c.number == number, loads.c.amount == amount)
+    ).scalar_one_or_none()
+    if known is None:
+        raise AlreadyRegistered(f"Load {number} is not this device's next, or of another amount", "List its loads")
+    return Load.decode(known)
 
 
 def outstanding(connection: Connection, device: bytes) -> list[Row]:
@@ -77,12 +113,21 @@ def outstanding(connection: Connection, device: bytes) -> list[Row]:
     return list(connection.execute(wanted).all())
 
 
+def outstanding_of(connection: Connection, wanted: Iterable[bytes]) -> dict[bytes, list[Row]]:
+    """`outstanding` of each of these devices that has any."""
+    query = select(loads).where(loads.c.state == OUTSTANDING).order_by(loads.c.device, loads.c.number)
+    found: dict[bytes, list[Row]] = {}
+    for load in bulk.rows(connection, query, loads.c.device, wanted):
+        found.setdefault(load.device, []).append(load)
+    return found
+
+
 def cancel(connection: Connection, device: bytes, number: int) -> None:
     """Stop offering a load, and all lower ones, and raise the load floor of the next Acknowledgement past it.
 
     The money goes back at the first sync that proves the device never took it, two syncs from now at the earliest.
     """
-    row = registry.device(connection, device)
+    row = registry.locked(connection, device)
     if number not in [load.number for load in outstanding(connection, device)]:
         raise UnknownLoad(f"Load {number} of {row.name} is not outstanding", "List the device's loads")
     connection.execute(
@@ -117,12 +162,12 @@ def _arrive(connection: Connection, device: Row, load: Row, state: str, now: int
     connection.execute(update(loads).where(loads.c.hash == load.hash).values(state=state))
 
 
-def give_back(connection: Connection, device: Row, now: int) -> None:
-    """Return what the device can never take any more.
+def give_back(connection: Connection, device: Row, waiting: Iterable[Row], now: int) -> None:
+    """Return those of its `waiting` loads that the device can never take any more.
 
     `device.load_floor` is of a complete journal, whose loads were all taken.
     """
-    closed = [load for load in outstanding(connection, device.id) if load.number <= device.load_floor]
+    closed = [load for load in waiting if load.number <= device.load_floor]
     for load in closed:
         books.move(connection, _transit(connection, device), load.account, load.amount, "load returned", load.hash, now)
         connection.execute(update(loads).where(loads.c.hash == load.hash).values(state=RETURNED))

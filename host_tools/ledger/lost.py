@@ -22,7 +22,7 @@ def report(connection: Connection, signer: Signer, who: bytes, now: int) -> int:
 
     Returns the Unix day from which it is paid back. A full list does not stop this: the entry waits for room.
     """
-    device = registry.device(connection, who)
+    device = registry.locked(connection, who)
     registry.signing_operator(connection, signer, device.operator, now)
     if device.kind >> 4 == OPERATOR_PAYEE:
         raise InvalidInput(f"{device.name} is an operator's payee", "Only wallets and terminals can be lost")

@@ -12,7 +12,7 @@ from protocol.objects import Order
 
 def sign(connection: Connection, signer: Signer, device: bytes, what: int, argument: int, now: int) -> Order:
     """The device's next Order. A device that is frozen or revoked is told what to do as any other."""
-    row = registry.device(connection, device)
+    row = registry.locked(connection, device)
     registry.signing_operator(connection, signer, row.operator, now)
     last = select(func.coalesce(func.max(orders.c.number), 0)).where(orders.c.device == device)
     number = connection.execute(last).scalar_one() + 1

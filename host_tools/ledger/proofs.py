@@ -1,22 +1,22 @@
 """Fraud proofs: what the ledger holds against a device, made so that anybody can check it with only the root key.
 
 A proof is two objects that the device signed and, for two histories, the bodies of the records that hash into them,
-from the signed one down to the position of the conflict. The ledger has them all: the chain is in `records`, what lies
+from the signed one down to the position of the conflict. The ledger has them all: the chain is in `journals`, what lies
 outside it among the dead letters, and each position names the object that committed to it.
 """
 
 import json
 from collections.abc import Iterator
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Row, select, text
 
 from host_tools.crypto import sha256, verify
-from host_tools.ledger import evidence, registry
+from host_tools.ledger import evidence, history, registry
 from host_tools.ledger.errors import NotProven
-from host_tools.ledger.schema import dead_letters, devices, positions, submitted_proofs, transfers
+from host_tools.ledger.parse import parse
+from host_tools.ledger.schema import UNCREDITED, dead_letters, devices, positions, submitted_proofs, transfers
 from host_tools.ledger.schema import evidence as evidence_table
-from host_tools.ledger.schema import records as records_table
-from protocol import fraud, records
+from protocol import fraud
 from protocol.errors import DecodeError
 from protocol.fraud import Commitment, FraudProof
 from protocol.objects import SIGNATURE_BYTES, Receipt, Statement, Transfer
@@ -51,7 +51,7 @@ def submit(connection: Connection, proof: FraudProof, now: int) -> bytes:
         finding = fraud.check(proof, registry.root_key(connection), sha256, verify)
     except fraud.NotProven as error:
         raise NotProven(f"This proves no fraud: {error}", "Nobody is frozen for it") from error
-    device = registry.device(connection, finding.device)
+    device = registry.locked(connection, finding.device)
     if finding.kind in [kind for kind, _ in _found(connection, device)]:
         return device.id  # frozen for that already: of one kind one proof is enough
     values = {"device": device.id, "kind": finding.kind, "proof": json.dumps(_to_json(proof)), "at": now}
@@ -99,19 +99,32 @@ def _found(connection: Connection, device: Row) -> list[tuple[str, FraudProof]]:
 
 def _two_histories(connection: Connection, who: bytes) -> list[_Pair]:
     """The shortest proof that the device committed to two records at one position, if it did."""
-    of_device = select(positions.c.seq).where(positions.c.device == who).group_by(positions.c.seq)
-    torn = of_device.having(func.count() > 1).order_by(positions.c.seq).limit(_MAX_TORN).subquery()
-    rows = connection.execute(
-        select(positions).where(positions.c.device == who, positions.c.seq.in_(select(torn.c.seq)))
-    ).all()
-    at: dict[int, list[Row]] = {}
-    for row in sorted(rows, key=_distance):
-        at.setdefault(row.seq, []).append(row)
-    for first, second, *_ in sorted(at.values(), key=lambda there: _distance(there[0]) + _distance(there[1])):
-        commitments = [_commitment(connection, row) for row in (first, second)]
-        if commitments[0] and commitments[1]:
-            return [(commitments[0], commitments[1])]
+    at: dict[int, list[evidence.Commitment]] = {}
+    for one in evidence.commitments(connection, who, _torn_positions(connection, who)):
+        if one.proof is None:
+            one = one._replace(proof=evidence.vouching(connection, who, one.seq))
+        at.setdefault(one.seq, []).append(one)
+    pairs = []
+    for there in at.values():
+        nearest: dict[bytes, evidence.Commitment] = {}
+        for one in sorted(there, key=_distance):
+            nearest.setdefault(one.hash, one)
+        if len(nearest) > 1:
+            pairs.append(tuple(nearest.values())[:2])
+    for pair in sorted(pairs, key=lambda pair: sum(map(_distance, pair))):
+        first, second = (_commitment(connection, who, one) for one in pair)
+        if first and second:
+            return [(first, second)]
     return []
+
+
+def _torn_positions(connection: Connection, who: bytes) -> list[int]:
+    """Where it was seen to commit to two records, the lowest, and beside them: one step may make a shorter proof."""
+    seen = select(evidence_table.c.position).where(
+        evidence_table.c.device == who, evidence_table.c.kind == evidence.TWO_HISTORIES
+    )
+    torn = connection.execute(seen.order_by(evidence_table.c.position).limit(_MAX_TORN)).scalars()
+    return sorted({near for at in torn for near in (at - 1, at, at + 1)})
 
 
 def _sums(connection: Connection, who: bytes) -> Iterator[_Pair]:
@@ -162,10 +175,10 @@ def _proves_sum(proof: FraudProof, root: bytes) -> bool:
         return False
 
 
-def _distance(row: Row) -> int:
+def _distance(one: evidence.Commitment) -> int:
     """How many records lie between what the object names itself and the position it commits to."""
-    signed = _decoded(row.proof)
-    return max(signed.seq - row.seq, 0) if signed else 1 << 32
+    signed = _decoded(one.proof or b"")
+    return max(signed.seq - one.seq, 0) if signed else 1 << 32
 
 
 def _decoded(signed: bytes) -> Transfer | Receipt | Statement | None:
@@ -176,20 +189,21 @@ def _decoded(signed: bytes) -> Transfer | Receipt | Statement | None:
         return None
 
 
-def _commitment(connection: Connection, row: Row) -> Commitment | None:
+def _commitment(connection: Connection, who: bytes, one: evidence.Commitment) -> Commitment | None:
     """The object with the bodies that lead from it to the position; None if nothing signed leads there."""
-    signed = _decoded(row.proof)
+    proof = one.proof or b""
+    signed = _decoded(proof)
     if signed is None:
         return None
     if isinstance(signed, Statement):
         seq, digest = signed.seq, signed.head
-    elif signed.seq == row.seq:
-        return Commitment(row.proof, ())
+    elif signed.seq == one.seq:
+        return Commitment(proof, ())
     else:
         seq, digest = signed.seq - 1, signed.previous
-    bodies = _bodies(connection, row.device, seq, digest, row.seq)
+    bodies = _bodies(connection, who, seq, digest, one.seq)
     reached = (seq - len(bodies), bodies[-1][_PREVIOUS] if bodies else digest)
-    return Commitment(row.proof, tuple(bodies)) if reached == (row.seq, row.hash) else None
+    return Commitment(proof, tuple(bodies)) if reached == (one.seq, one.hash) else None
 
 
 def _bodies(connection: Connection, who: bytes, seq: int, digest: bytes, down_to: int) -> list[bytes]:
@@ -206,22 +220,25 @@ def _bodies(connection: Connection, who: bytes, seq: int, digest: bytes, down_to
 
 def _body(connection: Connection, who: bytes, seq: int, digest: bytes) -> bytes | None:
     """Of a device's record, by position and hash, wherever the ledger keeps it."""
-    held = select(records_table.c.record).where(
-        records_table.c.device == who, records_table.c.seq == seq, records_table.c.hash == digest
-    )
+    for held in history.at(connection, who, (seq,)):
+        if held.hash == digest:
+            return held.body
     aside = select(dead_letters.c.record).where(dead_letters.c.device == who, dead_letters.c.body_hash == digest)
-    for query in (held, aside):
-        raw = connection.execute(query).scalars().first()
-        if raw is not None:
-            return records.decode(raw).body_bytes
-    paid = select(transfers.c.transfer).where(transfers.c.hash == digest, transfers.c.payer == who)
+    raw = connection.execute(aside).scalars().first()
+    if raw is not None:
+        return parse(raw).body
+    paid = select(transfers.c.transfer).where(
+        transfers.c.payer == who, transfers.c.seq == seq, transfers.c.hash == digest
+    )
+    took = select(transfers.c.receipt).where(transfers.c.payee == who, transfers.c.receipt_seq == seq, text(UNCREDITED))
     named = select(positions.c.proof).where(
         positions.c.device == who, positions.c.seq == seq, positions.c.hash == digest
     )
-    for query in (paid, named):
-        signed = _decoded(connection.execute(query).scalar_one_or_none() or b"")
-        if isinstance(signed, Transfer | Receipt) and sha256(signed.body()) == digest:
-            return signed.body()
+    for query in (paid, took, named):
+        for proof in connection.execute(query).scalars().all():
+            signed = _decoded(proof)
+            if isinstance(signed, Transfer | Receipt) and sha256(signed.body()) == digest:
+                return signed.body()
     return None
 
 

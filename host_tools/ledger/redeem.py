@@ -1,6 +1,6 @@
 """Redeeming: a device pays its operator's own certified payee, and the money lands on the device's account only.
 
-The payee is a party of the protocol whose journal is the ledger's own `records`. Its Requests stand one per device:
+The payee is a party of the protocol whose journal is the ledger's own `journals`. Its Requests stand one per device:
 opening a new one closes the older, and what is paid on a closed one is voided, as on any payee. A Receipt leaves only
 after record and posting are committed; the same Transfer again is answered with the same bytes.
 
@@ -12,7 +12,7 @@ import time
 from sqlalchemy import Connection, Row, func, select, update
 
 from host_tools.crypto import Signer, sha256, verify
-from host_tools.ledger import books, holds, registry, transfers
+from host_tools.ledger import books, history, holds, locks, registry, transfers
 from host_tools.ledger.disputes import disputed
 from host_tools.ledger.errors import (
     BadSignature,
@@ -27,8 +27,9 @@ from host_tools.ledger.errors import (
     WrongSigner,
 )
 from host_tools.ledger.holds import HOLD_DAYS
+from host_tools.ledger.parse import parse
 from host_tools.ledger.revocation import current_epoch, publish_blocked
-from host_tools.ledger.schema import devices, records, redemptions
+from host_tools.ledger.schema import devices, redemptions
 from protocol.errors import DecodeError
 from protocol.objects import (
     DAY_S,
@@ -40,6 +41,7 @@ from protocol.objects import (
     Request,
     Transfer,
     Void,
+    device_id,
 )
 from protocol.records import credit
 
@@ -58,10 +60,10 @@ def open_request(
     Raises `InsufficientFunds` when the device must sync first, `DeviceFrozen`, `DeviceRevoked`, `Disputed`,
     `HeldBack`, `WrongSigner`.
     """
+    locks.devices(connection, (device, _payee_id(payee_signer)))
     row = registry.device(connection, device)
     operator = registry.signing_operator(connection, signer, row.operator, now)
     payee = _payee(connection, payee_signer)
-    publish_blocked(connection, signer, row.operator, now)
     if payee.operator != row.operator:
         raise WrongSigner("The payee is another operator's", "Use the payee of the device's operator")
     if row.frozen:
@@ -84,6 +86,7 @@ def open_request(
     _check_confirmed(connection, row, amount, now)
     for older in _open_ones(connection, payee.id, device):
         _close(connection, older, now)
+    publish_blocked(connection, signer, row.operator, now)
     certificate = _certificate(connection, signer, payee, now)
     last = select(func.coalesce(func.max(redemptions.c.number), 0)).where(redemptions.c.payee == payee.id)
     request = Request(
@@ -128,7 +131,7 @@ def redeemable(connection: Connection, device: Row, now: int) -> int:
 
     Nothing of a purse in dispute.
     """
-    held = holds.redeemable(connection, device, now)
+    held = holds.redeemable(device, books.balance(connection, device.purse), now)
     return 0 if held <= 0 or disputed(connection, device) else held
 
 
@@ -142,20 +145,22 @@ def take(connection: Connection, payee_signer: Signer, transfer_bytes: bytes, no
     payer = registry.device(connection, transfer.payer)
     if transfer.payee != payee.id or not transfer.verified_by(payer.key, verify):
         raise BadSignature("The Transfer is not this device's for this payee", "Tap the device again")
+    locks.devices(connection, (payer.id, payee.id))
+    payee = registry.device(connection, payee.id)
     wanted = select(redemptions).where(redemptions.c.payee == payee.id, redemptions.c.number == transfer.number)
     request = connection.execute(wanted).one_or_none()
     if request is None or request.request_hash != transfer.request:
         raise UnknownRequest("The Transfer answers no Request of this ledger", "Sync the device")
-    transfer_hash = transfers.learn(connection, transfer, now)
+    key = transfers.learn(connection, transfer, now)
     payer = registry.device(connection, payer.id)  # this very Transfer may have frozen it
-    if request.state == CREDITED and request.transfer == transfer_hash:
+    if request.state == CREDITED and request.transfer == key.hash:
         return request.receipt
     if request.state == OPEN and _acceptable(connection, request, transfer, payer, now):
         return _credit(connection, payee_signer, payee, request, transfer, now)
     if request.state == OPEN and request.device == payer.id:
         _close(connection, request, now)
-    void = Void(transfer=transfer_hash).sign(payee_signer.sign).encode()
-    transfers.void(connection, transfer_hash, void, now)
+    void = Void(transfer=key.hash).sign(payee_signer.sign).encode()
+    transfers.void(connection, key, void, now)
     return void
 
 
@@ -180,7 +185,7 @@ def _acceptable(connection: Connection, request: Row, transfer: Transfer, payer:
     """Only funded money leaves for an account: a device whose own credits are still to come syncs first."""
     if request.device != payer.id or request.amount != transfer.amount or payer.frozen:
         return False
-    known = transfers.find(connection, sha256(transfer.body()))
+    known = transfers.find(connection, transfers.key_of(transfer))
     if known is None or known.state != transfers.KNOWN:
         return False
     funded = redeemable(connection, payer, now) >= transfer.amount
@@ -193,17 +198,19 @@ def _credit(
     transfer_hash = sha256(transfer.body())
     receipt = Receipt(seq=payee.head_seq + 1, previous=payee.head_hash, transfer=transfer_hash).sign(payee_signer.sign)
     head = sha256(receipt.body())
-    connection.execute(
-        records.insert().values(device=payee.id, seq=receipt.seq, hash=head, record=credit(receipt, transfer))
-    )
+    history.write(connection, [(payee.id, [parse(credit(receipt, transfer))])])
     connection.execute(update(devices).where(devices.c.id == payee.id).values(head_seq=receipt.seq, head_hash=head))
     transfers.claim(connection, receipt, transfer, True, now)
     _set(connection, request, state=CREDITED, transfer=transfer_hash, receipt=receipt.encode())
     return receipt.encode()
 
 
+def _payee_id(payee_signer: Signer) -> bytes:
+    return device_id(payee_signer.public, sha256)
+
+
 def _payee(connection: Connection, payee_signer: Signer) -> Row:
-    payee = connection.execute(select(devices).where(devices.c.key == payee_signer.public)).one_or_none()
+    payee = registry.find_device(connection, _payee_id(payee_signer))
     if payee is None or payee.kind >> 4 != OPERATOR_PAYEE:
         raise UnknownDevice("The operator's own payee is not registered", "Register it before devices redeem")
     return payee

@@ -1,22 +1,26 @@
 """Who takes part: the root, operators, customer accounts, devices and every Certificate issued to them."""
 
 import json
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from sqlalchemy import Connection, Row, select, update
 
 from host_tools.crypto import Signer, sha256, verify
-from host_tools.ledger import books
+from host_tools.ledger import books, bulk, locks, names
 from host_tools.ledger.errors import (
     AlreadyRegistered,
     BadSignature,
     BooksBroken,
     InsufficientFunds,
     InvalidInput,
+    IssuedMeanwhile,
     UnknownAccount,
     UnknownDevice,
     UnknownOperator,
     WrongSigner,
 )
+from host_tools.ledger.parse import Limits, limits_in
 from host_tools.ledger.revocation import current_epoch, operator_revoked
 from host_tools.ledger.schema import accounts, certificates, devices, info, operators
 from protocol import limits, records
@@ -30,8 +34,10 @@ from protocol.objects import (
     OperatorCertificate,
     device_id,
 )
+from protocol.trust import ROOT_ISSUER
 
 MAX_NAME = 100
+MAX_ACCOUNT_NAME = 50
 MAX_MCC = 9999
 
 
@@ -45,6 +51,7 @@ def root_key(connection: Connection) -> bytes:
 
 def set_root(connection: Connection, public_key: bytes) -> None:
     """The central bank's key, once. Raises `AlreadyRegistered`."""
+    locks.issuer(connection, ROOT_ISSUER)
     if len(public_key) != KEY_BYTES:
         raise InvalidInput(f"A root key has {KEY_BYTES} bytes", "Give the public key of the central bank")
     known = connection.execute(select(info.c.root_key)).scalar_one()
@@ -58,6 +65,7 @@ def add_operator(connection: Connection, certificate: OperatorCertificate) -> No
 
     Raises `BadSignature`, `AlreadyRegistered`.
     """
+    locks.issuer(connection, certificate.operator)
     root = connection.execute(select(info.c.root_key)).scalar_one()
     if root is None or not certificate.verified_by(root, verify):
         raise BadSignature(
@@ -120,16 +128,22 @@ def check_root(connection: Connection, signer: Signer) -> None:
 def open_account(connection: Connection, operator: int, name: str) -> int:
     """The account of this name at the operator; the same one if it is open already. Returns its number."""
     operator_certificate(connection, operator)
-    if not 0 < len(name) <= 50:
-        raise InvalidInput("An account needs a name of 1 to 50 characters", "Choose another name")
+    names.check(name, "an account", MAX_ACCOUNT_NAME)
     return books.account_of(connection, books.ACCOUNT, f"{operator}:{name}", operator, name)
 
 
-def issue(connection: Connection, account: int, amount: int, now: int) -> None:
-    """The central bank issues `amount` minor units into a customer account. Raises `InvalidInput`."""
+def issue(connection: Connection, account: int, amount: int, now: int, issued_before: int | None = None) -> None:
+    """The central bank issues `amount` minor units into an account. Raises `InvalidInput`, `IssuedMeanwhile`."""
     customer_account(connection, account)
     issued = books.issued_account(connection)
-    if amount - books.balance(connection, issued) > books.MAX_AMOUNT:
+    locks.accounts(connection, (issued, account))
+    before = -books.balance(connection, issued)
+    if issued_before not in (None, before):
+        raise IssuedMeanwhile(
+            f"{before} minor units are issued by now, not {issued_before}",
+            "Look whether this issue is among them, then issue on that sum",
+        )
+    if amount + before > books.MAX_AMOUNT:
         raise InvalidInput(
             f"With {amount} more, the issued money would exceed {books.MAX_AMOUNT} minor units",
             "Choose a smaller amount",
@@ -148,7 +162,8 @@ def customer_account(connection: Connection, account: int) -> Row:
 
 
 def check_funds(connection: Connection, account: int, amount: int) -> None:
-    """Raises `InsufficientFunds`."""
+    """Raises `InsufficientFunds`. Until the transaction ends nobody else takes anything from the account."""
+    locks.accounts(connection, [account])
     held = books.balance(connection, account)
     if held < amount:
         raise InsufficientFunds(f"The account holds {held}, less than {amount}", "Choose a smaller amount")
@@ -158,8 +173,23 @@ def device(connection: Connection, who: bytes) -> Row:
     """Raises `UnknownDevice`."""
     found = find_device(connection, who)
     if found is None:
-        raise UnknownDevice(f"Device {who.hex()} is not registered", "Personalise it first")
+        raise unknown(who)
     return found
+
+
+def unknown(who: bytes) -> UnknownDevice:
+    return UnknownDevice(f"Device {who.hex()} is not registered", "Personalise it first")
+
+
+def locked(connection: Connection, who: bytes) -> Row:
+    """`device`, of which nobody else changes anything until the transaction ends."""
+    locks.devices(connection, [who])
+    return device(connection, who)
+
+
+def devices_of(connection: Connection, wanted: Iterable[bytes]) -> dict[bytes, Row]:
+    """The rows of those that are registered."""
+    return {row.id: row for row in bulk.rows(connection, select(devices), devices.c.id, wanted)}
 
 
 def find_device(connection: Connection, who: bytes) -> Row | None:
@@ -174,6 +204,20 @@ def certificate_of(connection: Connection, device: bytes, issue: int) -> tuple[C
     if found is None:
         return None
     return Certificate.decode(found.certificate), Acknowledgement.decode(found.acknowledgement)
+
+
+def issued(connection: Connection, wanted: Iterable[tuple[bytes, int]]) -> dict[tuple[bytes, int], tuple[bytes, bytes]]:
+    """What was issued to devices under these numbers, by both: Certificates and their Acknowledgements, encoded."""
+    row = ("device", "issue", "certificate", "acknowledgement")
+    found = bulk.exactly(connection, certificates, ("device", "issue"), row, wanted)
+    return {(bytes(who), issue): (bytes(first), bytes(second)) for who, issue, first, second in found}
+
+
+def newest_certificates(connection: Connection, wanted: Iterable[bytes]) -> dict[bytes, Limits]:
+    """What the newest Certificate of each of these devices says."""
+    of_device = (certificates.c.device == devices.c.id) & (certificates.c.issue == devices.c.issue)
+    kept = select(devices.c.id, certificates.c.certificate).select_from(devices).join(certificates, of_device)
+    return {bytes(who): limits_in(data) for who, data in bulk.fetch(connection, kept, devices.c.id, wanted)}
 
 
 def certificates_of(connection: Connection, device: bytes) -> list[Certificate]:
@@ -198,13 +242,8 @@ def register(
     The same call again returns the same stored objects.
     """
     signing_operator(connection, signer, operator, now)
-    if len(public_key) != KEY_BYTES or kind not in limits.DEFAULT_LIMITS or not 0 <= mcc <= MAX_MCC:
-        raise InvalidInput("The key, kind or merchant category is none that a device can have", "Check the command")
-    if not 0 < len(name) <= MAX_NAME:
-        raise InvalidInput(f"A device needs a name of 1 to {MAX_NAME} characters", "Choose another name")
-    if customer_account(connection, account).operator != operator:
-        raise UnknownAccount(f"Account {account} is another operator's", "Choose an account of the device's operator")
-    who = device_id(public_key, sha256)
+    who = checked_id(public_key, kind, mcc, name)
+    check_account_of(connection, account, operator)
     known = find_device(connection, who)
     if known is not None:
         if (known.operator, known.kind, known.mcc, known.account) != (operator, kind, mcc, account):
@@ -214,33 +253,56 @@ def register(
             raise BooksBroken(f"Device {who.hex()} has no Certificate", books.STOP)
         return first
     check_operator_good(connection, operator)
-    genesis = records.genesis(public_key, sha256)
-    connection.execute(
-        devices.insert().values(
-            id=who,
-            operator=operator,
-            key=public_key,
-            kind=kind,
-            mcc=mcc,
-            account=account,
-            purse=books.account_of(connection, books.PURSE, who.hex(), operator, name),
-            name=name,
-            registered_at=now,
-            issue=0,
-            head_seq=0,
-            head_hash=genesis,
-            watermark=0,
-            load_floor=0,
-            next_load_floor=0,
-            revoked=False,
-            valid_until=0,
-            guaranteed=0,
-            passed_on=0,
-            cleared=0,
-        )
-    )
+    purse = books.account_of(connection, books.PURSE, who.hex(), operator, name)
+    connection.execute(devices.insert().values(**new_row(operator, public_key, kind, mcc, account, purse, name, now)))
     row = device(connection, who)
     return certify(connection, signer, row, 0, limits_of(row), now)
+
+
+def checked_id(public_key: bytes, kind: int, mcc: int, name: str) -> bytes:
+    """The id of a device that is to be registered so. Raises `InvalidInput`."""
+    if len(public_key) != KEY_BYTES or kind not in limits.DEFAULT_LIMITS or not 0 <= mcc <= MAX_MCC:
+        raise InvalidInput("The key, kind or merchant category is none that a device can have", "Check the command")
+    names.check(name, "a device", MAX_NAME)
+    return device_id(public_key, sha256)
+
+
+def check_account_of(connection: Connection, account: int, operator: int) -> None:
+    """Raises `UnknownAccount` unless it is a customer account of this operator."""
+    if customer_account(connection, account).operator != operator:
+        raise UnknownAccount(f"Account {account} is another operator's", "Choose an account of the device's operator")
+
+
+def new_row(
+    operator: int, public_key: bytes, kind: int, mcc: int, account: int, purse: int, name: str, now: int
+) -> dict[str, Any]:
+    """A device that has no Certificate yet and has shown nothing: its columns, those left out being NULL."""
+    return {
+        "id": device_id(public_key, sha256),
+        "operator": operator,
+        "key": public_key,
+        "kind": kind,
+        "mcc": mcc,
+        "account": account,
+        "purse": purse,
+        "name": name,
+        "registered_at": now,
+        "issue": 0,
+        "head_seq": 0,
+        "head_hash": records.genesis(public_key, sha256),
+        "watermark": 0,
+        "load_floor": 0,
+        "next_load_floor": 0,
+        "revoked": False,
+        "valid_until": 0,
+        "base_seq": 0,
+        "guaranteed": 0,
+        "passed_on": 0,
+        "cleared": 0,
+        "unconfirmed": 0,
+        "left_open": 0,
+        "other_seq": 0,
+    }
 
 
 def certify(
@@ -250,6 +312,41 @@ def certify(
 
     `epoch` None is the current one; `carried` are its limits.
     """
+    if epoch is None:
+        epoch = current_epoch(connection, device.operator)
+    pair = next_pair(signer, device, epoch, carried, now)
+    keep_issued(connection, [pair])
+    return pair
+
+
+def keep_issued(connection: Connection, pairs: Sequence[tuple[Certificate, Acknowledgement]]) -> None:
+    """Pairs of `next_pair`, of different devices, are issued."""
+    rows = [issued_row(*pair) for pair in pairs]
+    said = [(*newest(certificate).values(), of.device) for certificate, of in pairs]
+    if rows:
+        bulk.insert(connection, certificates, list(rows[0]), [tuple(row.values()) for row in rows])
+        bulk.update(connection, devices, ("id",), list(newest(pairs[0][0])), said)
+
+
+def issued_row(certificate: Certificate, acknowledgement: Acknowledgement) -> dict[str, Any]:
+    """What is kept of a pair that was issued: its columns."""
+    return {
+        "device": acknowledgement.device,
+        "issue": certificate.issue,
+        "certificate": certificate.encode(),
+        "acknowledgement": acknowledgement.encode(),
+    }
+
+
+def newest(certificate: Certificate) -> dict[str, int]:
+    """What a device's row says of its newest Certificate."""
+    return {"issue": certificate.issue, "valid_until": certificate.valid_until, "base_seq": certificate.base_seq}
+
+
+def next_pair(
+    signer: Signer, device: Row, epoch: int, carried: dict[str, int], now: int
+) -> tuple[Certificate, Acknowledgement]:
+    """What the device would be issued next, signed and not kept yet."""
     today = now // DAY_S
     certificate = Certificate(
         operator=device.operator,
@@ -259,7 +356,7 @@ def certify(
         mcc=device.mcc,
         valid_from=today,
         valid_until=today + limits.CERTIFICATE_DAYS,
-        epoch=current_epoch(connection, device.operator) if epoch is None else epoch,
+        epoch=epoch,
         base_seq=device.head_seq,
         **carried,
     ).sign(signer.sign)
@@ -273,16 +370,6 @@ def certify(
         load_floor=max(device.load_floor, device.next_load_floor),
         time=now,
     ).sign(signer.sign)
-    connection.execute(
-        certificates.insert().values(
-            device=device.id,
-            issue=certificate.issue,
-            certificate=certificate.encode(),
-            acknowledgement=acknowledgement.encode(),
-        )
-    )
-    newest = {"issue": certificate.issue, "valid_until": certificate.valid_until}
-    connection.execute(update(devices).where(devices.c.id == device.id).values(**newest))
     return certificate, acknowledgement
 
 
@@ -296,7 +383,7 @@ def set_limits(connection: Connection, who: bytes, changes: dict[str, int]) -> d
 
     Returns all of them. Raises `InvalidInput`.
     """
-    row = device(connection, who)
+    row = locked(connection, who)
     if row.kind >> 4 not in (WALLET, TERMINAL):
         raise InvalidInput(f"{row.name} is no wallet or terminal", "Only those have limits of their own")
     largest = {name: (1 << 8 * size) - 1 for name, size in Certificate.FIELDS if name in limits.LIMIT_FIELDS}

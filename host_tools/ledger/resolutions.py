@@ -1,37 +1,42 @@
 """Resolutions: the operator's word on a debit that its payer has in doubt, once the ledger knows how it ended."""
 
-from sqlalchemy import Connection, Row, and_, or_, select, update
+from collections.abc import Iterable
+
+from sqlalchemy import Connection, Row, and_, or_, select, text, update
 
 from host_tools.crypto import Signer, verify
-from host_tools.ledger import registry
-from host_tools.ledger.schema import resolutions, transfers
+from host_tools.ledger import bulk, registry
+from host_tools.ledger.schema import DEBITED, resolutions, transfers
 from host_tools.ledger.transfers import PENDING, POSTED, REFUSED, RETURNED, VOID
 from protocol import objects
 from protocol.objects import Resolution
 
 
-def due(connection: Connection, signer: Signer, payer: Row) -> list[bytes]:
-    """The Resolutions the payer needs, oldest debit first.
+def due(connection: Connection, signer: Signer, payer: Row, ended: Iterable[Row]) -> list[bytes]:
+    """The Resolutions the payer needs: one for each of those that `ended` has of it.
 
     One is signed once and repeated until the journal shows the end. What was booked to the payee at the deadline is
     paid, and so is what the payee claims in vain: it took it. A Void that comes later gives the money back, and so do
     people who decide it; that is told unless the journal shows the end by then.
     """
-    ended = or_(
+    return [_resolution(connection, signer, payer, row) for row in ended]
+
+
+def ended(connection: Connection, payers: Iterable[bytes]) -> dict[bytes, list[Row]]:
+    """By payer, oldest first, the debits of which its journal does not show how they ended, and the ledger knows."""
+    known = or_(
         transfers.c.state.in_((POSTED, VOID, REFUSED, RETURNED)),
         and_(transfers.c.state == PENDING, transfers.c.defaulted.is_(True)),
     )
     wanted = (
-        select(transfers.c.hash, transfers.c.state)
-        .where(
-            transfers.c.payer == payer.id,
-            transfers.c.debited.is_(True),
-            transfers.c.closed_seq.is_(None),
-            ended,
-        )
-        .order_by(transfers.c.seq)
+        select(transfers.c.payer, transfers.c.hash, transfers.c.state)
+        .where(text(DEBITED), transfers.c.closed_seq.is_(None), known)
+        .order_by(transfers.c.payer, transfers.c.seq)
     )
-    return [_resolution(connection, signer, payer, row) for row in connection.execute(wanted).all()]
+    found: dict[bytes, list[Row]] = {}
+    for row in bulk.rows(connection, wanted, transfers.c.payer, payers):
+        found.setdefault(row.payer, []).append(row)
+    return found
 
 
 def _resolution(connection: Connection, signer: Signer, payer: Row, transfer: Row) -> bytes:

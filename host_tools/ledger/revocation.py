@@ -10,6 +10,7 @@ from collections.abc import Set
 from sqlalchemy import Connection, Row, func, or_, select, update
 
 from host_tools.crypto import Signer, sha256
+from host_tools.ledger import locks
 from host_tools.ledger.errors import InvalidInput
 from host_tools.ledger.guarantee import UNFUNDED
 from host_tools.ledger.schema import devices, revocations, revoked
@@ -58,10 +59,11 @@ def newer_than(connection: Connection, issuer: int, epoch: int) -> list[bytes]:
 def revoke(connection: Connection, signer: Signer, operator: int, device: Row, now: int) -> Revocations:
     """Put a device on the operator's list. Returns the newest list, which is published now unless it stands there.
 
-    Raises `InvalidInput` when the list is full of its own.
+    The device is locked (`locks`). Raises `InvalidInput` when the list is full of its own.
     """
     if device.operator == operator:
         connection.execute(update(devices).where(devices.c.id == device.id).values(revoked=True))
+    locks.issuer(connection, operator)
     if device.id not in _listed(connection, operator):
         _publish(connection, signer, operator, {device.id: REVOKED_ALTOGETHER}, now)
     publish_blocked(connection, signer, operator, now)
@@ -71,6 +73,7 @@ def revoke(connection: Connection, signer: Signer, operator: int, device: Row, n
 def revoke_operator(connection: Connection, root_signer: Signer, operator: int, now: int) -> Revocations:
     """Put an operator on the root's list. Returns the newest list."""
     who = operator_entry_id(operator)
+    locks.issuer(connection, ROOT_ISSUER)
     if who not in _listed(connection, ROOT_ISSUER):
         _publish(connection, root_signer, ROOT_ISSUER, {who: REVOKED_ALTOGETHER}, now)
     return _newest(connection, ROOT_ISSUER)
@@ -87,27 +90,35 @@ def publish_blocked(connection: Connection, signer: Signer, operator: int, now: 
     Those whose Certificates are over for everybody need no entry. Its own devices come first: foreign ones get the room
     that is left, and give it up for own ones. What does not fit waits for the next time: a full list stops no sync.
     """
+    if not _blocked_now(connection, operator, now):
+        return
+    locks.issuer(connection, operator)
+    added = _blocked_now(connection, operator, now)  # others may have published meanwhile
+    if added:
+        _publish(connection, signer, operator, added, now)
+
+
+def _blocked_now(connection: Connection, operator: int, now: int) -> dict[bytes, int]:
+    """Whom the operator's next list would add, as far as there is room."""
     frozen = (devices.c.frozen > "") & (devices.c.frozen != UNFUNDED)  # an index finds these, not what "is not null"
     own = devices.c.revoked.is_(True) & (devices.c.operator == operator)
     alive = devices.c.valid_until >= _last_day(now)
     blocked = connection.execute(select(devices.c.id, devices.c.operator).where(or_(frozen, own), alive)).all()
     listed = _listed(connection, operator)
     missing = sorted((home != operator, who) for who, home in blocked if who not in listed)
-    if not missing:
-        return
     room = MAX_REVOCATIONS - len(listed)
     if len(missing) > room:
         expired = _expired(connection, listed, now)
         room += len(expired)
         own_ones = sum(not foreign for foreign, _ in missing)
         room = max(room, min(own_ones, room + len(_foreign(connection, operator, listed.keys() - expired))))
-    if room > 0:
-        added = dict.fromkeys([who for _, who in missing[:room]], REVOKED_ALTOGETHER)
-        _publish(connection, signer, operator, added, now)
+    return dict.fromkeys([who for _, who in missing[: max(0, room)]], REVOKED_ALTOGETHER)
 
 
 def _publish(connection: Connection, signer: Signer, issuer: int, added: dict[bytes, int], now: int) -> None:
-    """The next epoch: a delta if it can say what changed, else a complete list without those that have expired."""
+    """The next epoch of an issuer that is locked: a delta if it can say what changed, else a complete list without
+    those that have expired.
+    """
     epoch = current_epoch(connection, issuer)
     listed = _listed(connection, issuer)
     wanted = listed | added

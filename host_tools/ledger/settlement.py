@@ -1,298 +1,267 @@
-"""Settlement: one device's Statement and records in, signed objects for it out, in one database transaction.
+"""Settlement: devices' Statements and records in, signed objects for them out. The way through the stages.
 
-From top to bottom: check the Statement and its nonce, read the records, keep those that the device vouches for, post
-them, take note of conflicts, move the head, and only then sign. What repeats (records, whole uploads, Statements)
-changes nothing.
+    parse     bytes into records                              pure
+    verify    every signature, on all cores                   outside any transaction
+    post      into the books, about BATCH records at a time   one transaction
+    answer    what is signed for each device                  in the same one
+
+While one batch is posted, the signatures of the next ones are checked. A batch is run again when its database asks for
+that, and upload by upload when one of them cannot be settled, so that none stops the others.
 """
 
-import json
-from dataclasses import asdict, dataclass
+import gc
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, select, text
 
-from host_tools.crypto import Signer, verify
-from host_tools.ledger import books, holds, loads, redeem, registry, resolutions, revocation, transfers
-from host_tools.ledger.chain import Piece, Upload, pieces
-from host_tools.ledger.disputes import disputed
-from host_tools.ledger.errors import BadSignature, InvalidInput, UnknownNonce
-from host_tools.ledger.evidence import OUTSIDE_CHAIN, commit_to, dead_letter, freeze_rolled_back, joined_chain, seen_seq
-from host_tools.ledger.guarantee import fraudulent
-from host_tools.ledger.reading import Reader
-from host_tools.ledger.schema import devices, records, syncs
+from host_tools.crypto import Signer
+from host_tools.ledger import bulk, parties, registry
+from host_tools.ledger.answer import Answers, Settlement
+from host_tools.ledger.errors import BadSignature, InvalidInput, LedgerError, UnknownNonce
+from host_tools.ledger.evidence import seen_seqs
+from host_tools.ledger.post import post
+from host_tools.ledger.posting import Posting
+from host_tools.ledger.reading import Keys, Reader, Reading
+from host_tools.ledger.schema import UNANSWERED, syncs
+from host_tools.ledger.verify import Verdicts, Verifier
 from protocol.errors import DecodeError
-from protocol.objects import NONCE_BYTES, Receipt, Statement, Transfer, Void
-from protocol.records import INSTALLATION_MAX_BYTES, Closing, Loading
-from protocol.trust import ROOT_ISSUER
+from protocol.objects import ID_BYTES, NONCE_BYTES, Statement
+from protocol.records import INSTALLATION_MAX_BYTES
 
 # A terminal may make 5,000 payments on one base and close as many; whoever sends more sends junk.
 MAX_RECORDS = 20_000
 MAX_OPEN_SYNCS = 16  # nonces of one device that nobody has come back with; the oldest are forgotten
+_DEVICE = slice(2, 2 + ID_BYTES)  # in a Statement
+AHEAD = 2  # batches whose signatures are checked while one is posted, so that no core waits for the database
+BATCH = 5_000  # records: a commit costs little beside them, and nobody waits long for their locks
 
 
-@dataclass(frozen=True)
-class Settlement:
-    """What became of an upload.
+class Upload(NamedTuple):
+    """What a host brings: a device's Statement and the records that it asked for. `signer` is its operator's."""
 
-    `objects` are for the device to take, in this order. `certified` says whether the last two of them are a Certificate
-    and its Acknowledgement; if not, `note` says why. `accepted` counts the records that moved the ledger's head,
-    `dead_letters` are the reasons for what was not taken.
+    signer: Signer
+    statement: bytes
+    records: list[bytes]
+
+
+def begin(connection: Connection, wanted: Sequence[tuple[bytes, bytes]], now: int) -> list[tuple[bytes, int]]:
+    """Remember a nonce for each device's next Statement. Returns them with the first seqs whose records are wanted.
+
+    Several hosts may each hold one of a device. What the ledger knew of it by now is kept with the nonce: a Statement
+    over it that lies behind proves that the device went back. Raises `UnknownDevice`.
     """
-
-    objects: tuple[bytes, ...]
-    certified: bool
-    accepted: int
-    dead_letters: tuple[str, ...]
-    note: str
-
-    def to_json(self) -> str:
-        return json.dumps(asdict(self) | {"objects": [data.hex() for data in self.objects]})
-
-    @classmethod
-    def from_json(cls, text: str) -> "Settlement":
-        values = json.loads(text)
-        values["objects"] = tuple(bytes.fromhex(data) for data in values["objects"])
-        values["dead_letters"] = tuple(values["dead_letters"])
-        return cls(**values)
-
-
-def begin(connection: Connection, device: bytes, nonce: bytes, now: int) -> tuple[bytes, int]:
-    """Remember a fresh nonce for the device's next Statement. Returns it with the first seq whose record is wanted.
-
-    Several hosts may each hold one. What the ledger knew of the device by now is kept with it: a Statement over this
-    nonce that lies behind proves that the device went back.
-    """
-    if len(nonce) != NONCE_BYTES:
+    if any(len(nonce) != NONCE_BYTES for _, nonce in wanted):
         raise InvalidInput(f"A nonce has {NONCE_BYTES} bytes", "Call begin_sync again")
-    row = registry.device(connection, device)
-    waiting = select(syncs.c.nonce).where(syncs.c.device == device, syncs.c.answer.is_(None)).order_by(syncs.c.id)
-    for old in connection.execute(waiting).scalars().all()[: -MAX_OPEN_SYNCS + 1]:
-        connection.execute(syncs.delete().where(syncs.c.nonce == old))
-    connection.execute(syncs.insert().values(nonce=nonce, device=device, seen_seq=seen_seq(connection, device), at=now))
-    return nonce, row.head_seq + 1
+    ids = {device for device, _ in wanted}
+    rows = registry.devices_of(connection, ids)
+    for device in ids - rows.keys():
+        raise registry.unknown(device)
+    _forget_oldest(connection, Counter(device for device, _ in wanted))
+    seen = seen_seqs(connection, ids)
+    begun = [(nonce, device, seen[device]) for device, nonce in wanted]
+    bulk.insert(connection, syncs, ("nonce", "device", "seen_seq"), begun, {"at": now})
+    return [(nonce, rows[device].head_seq + 1) for device, nonce in wanted]
 
 
-def settle(
-    connection: Connection, signer: Signer, statement_bytes: bytes, raw_records: list[bytes], now: int
-) -> Settlement:
-    """Raises `BadSignature`, `UnknownDevice`, `WrongSigner`, `UnknownNonce`, `InvalidInput`; nothing is stored then."""
-    if len(raw_records) > MAX_RECORDS or any(len(raw) > INSTALLATION_MAX_BYTES for raw in raw_records):
+def _forget_oldest(connection: Connection, begun: Mapping[bytes, int]) -> None:
+    """Of the nonces that nobody has come back with, to make room for so many of each device."""
+    open_ones = select(syncs.c.id, syncs.c.device).where(text(UNANSWERED)).order_by(syncs.c.id)
+    waiting: dict[bytes, list[int]] = {}
+    for number, device in bulk.rows(connection, open_ones, syncs.c.device, begun):
+        waiting.setdefault(device, []).append(number)
+    for device, numbers in waiting.items():
+        for old in numbers[: max(0, len(numbers) + begun[device] - MAX_OPEN_SYNCS)]:
+            connection.execute(syncs.delete().where(syncs.c.id == old))
+
+
+class _Prepared(NamedTuple):
+    """An upload that is read; the first of its reading's checks is that of the Statement itself."""
+
+    upload: Upload
+    statement: Statement
+    reading: Reading
+
+
+class _Batch(NamedTuple):
+    """`prepared` by their places in `results`, where the others have theirs already."""
+
+    prepared: dict[int, _Prepared]
+    results: list[Any]
+    verdicts: Verdicts
+
+
+class Settler:
+    """Runs uploads through the stages. `run` and `read` do a function of a connection in a transaction."""
+
+    def __init__(self, run: Callable[..., Any], read: Callable[..., Any]):
+        self._run = run
+        self._read = read
+        self._verifier = Verifier()
+        self._keys = Keys()
+
+    def close(self) -> None:
+        self._verifier.close()
+
+    def settle_many(self, uploads: Iterable[Upload], now: int) -> list[Settlement | LedgerError]:
+        """What became of each: an error says why nothing of it was taken."""
+        results: list[Settlement | LedgerError] = []
+        waiting: deque[_Batch] = deque()
+        with _no_collection():
+            for group in _grouped(uploads):
+                waiting.append(self._prepare(group, now))
+                if len(waiting) > AHEAD:
+                    results += self._finish(waiting.popleft(), now)
+            while waiting:
+                results += self._finish(waiting.popleft(), now)
+        return results
+
+    def _prepare(self, uploads: list[Upload], now: int) -> _Batch:
+        """Parse, look up keys, and let the signatures be checked."""
+        found = self._read(self._look_up, uploads, now)
+        prepared = {at: one for at, one in enumerate(found) if isinstance(one, _Prepared)}
+        results = [None if isinstance(one, _Prepared) else one for one in found]
+        checks = [check for one in prepared.values() for check in one.reading.checks]
+        return _Batch(prepared, results, self._verifier.begin(checks))
+
+    def _look_up(self, connection: Connection, uploads: list[Upload], now: int) -> list:
+        """Of each what it reads as, or what became of it."""
+        opened = [_attempt(_opened, upload) for upload in uploads]
+        statements = [one for one in opened if isinstance(one, Statement)]
+        begun = _Begun(connection, statements)
+        reader = Reader(connection, self._keys, [one.device for one in statements], now)
+
+        def read(upload: Upload, statement: Statement) -> _Prepared | Settlement:
+            device = reader.device(statement.device, upload.signer)
+            known = begun.of(statement, upload.statement)
+            if known.answer is not None:
+                return Settlement.from_json(known.answer)
+            reading = reader.parse(device, upload.records)
+            reading.checks.append((statement.signature + statement.body(), device.key))
+            return _Prepared(upload, statement, reading)
+
+        found = [
+            _attempt(read, upload, one) if isinstance(one, Statement) else one
+            for upload, one in zip(uploads, opened, strict=True)
+        ]
+        reader.read([one.reading for one in found if isinstance(one, _Prepared)])
+        return found
+
+    def _finish(self, batch: _Batch, now: int) -> list[Settlement | LedgerError]:
+        wrong = batch.verdicts.wrong()
+        start = 0
+        for at, one in list(batch.prepared.items()):
+            count = len(one.reading.checks)
+            mine = [index - start for index in wrong if start <= index < start + count]
+            start += count
+            if 0 in mine:
+                batch.results[at] = _not_signed()
+                del batch.prepared[at]
+            elif mine:
+                one.reading.judge(mine)
+        for at, result in zip(batch.prepared, self._post(list(batch.prepared.values()), now), strict=True):
+            batch.results[at] = result
+        return batch.results
+
+    def _post(self, prepared: list[_Prepared], now: int) -> list[Settlement | LedgerError]:
+        if not prepared:
+            return []
+        try:
+            return self._run(_post_all, prepared, now)
+        except LedgerError as error:
+            if len(prepared) == 1:
+                return [error]
+        return [result for one in prepared for result in self._post([one], now)]
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """A batch makes a great many objects, and no cycles: looking for some among them takes a fifth of its time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _grouped(uploads: Iterable[Upload]) -> Iterator[list[Upload]]:
+    """At most BATCH records together, unless one upload has more, and no device twice: each goes on from the last."""
+    group: list[Upload] = []
+    devices: set[bytes] = set()
+    size = 0
+    for upload in uploads:
+        device = upload.statement[_DEVICE]
+        if group and (size + len(upload.records) > BATCH or device in devices):
+            yield group
+            group, devices, size = [], set(), 0
+        group.append(upload)
+        devices.add(device)
+        size += len(upload.records)
+    if group:
+        yield group
+
+
+def _attempt(work: Callable[..., Any], *args: Any) -> Any:
+    """What it returns, or the `LedgerError` that it raises."""
+    try:
+        return work(*args)
+    except LedgerError as error:
+        return error
+
+
+def _opened(upload: Upload) -> Statement:
+    """Its Statement, not checked yet. Raises `InvalidInput`, `BadSignature`."""
+    if len(upload.records) > MAX_RECORDS or any(len(raw) > INSTALLATION_MAX_BYTES for raw in upload.records):
         raise InvalidInput(
             f"An upload has at most {MAX_RECORDS} records of {INSTALLATION_MAX_BYTES} bytes",
             "Send the device's records from the seq that was asked for",
         )
-    statement = _statement(statement_bytes)
-    device = registry.device(connection, statement.device)
-    registry.signing_operator(connection, signer, device.operator, now)
-    if not statement.verified_by(device.key, verify):
-        raise BadSignature("The Statement is not signed by this device", "Ask the device for a new one")
-    sync = connection.execute(
-        select(syncs).where(syncs.c.nonce == statement.nonce, syncs.c.device == device.id)
-    ).one_or_none()
-    if sync is None or sync.statement not in (None, statement_bytes):
-        raise UnknownNonce("The Statement's nonce is not fresh", "Begin the sync again")
-    if sync.answer is not None:
-        return Settlement.from_json(sync.answer)
-    answer = _Sync(connection, device, statement, now).run(signer, raw_records, sync.seen_seq)
-    connection.execute(
-        update(syncs).where(syncs.c.nonce == statement.nonce).values(statement=statement_bytes, answer=answer.to_json())
-    )
-    return answer
-
-
-def _statement(data: bytes) -> Statement:
     try:
-        return Statement.decode(data)
+        return Statement.decode(upload.statement)
     except DecodeError as error:
         raise BadSignature(f"This is no Statement ({error})", "Ask the device for a new one") from error
 
 
-class _Sync:
-    """One upload of one device on its way through."""
+def _not_signed() -> BadSignature:
+    return BadSignature("The Statement is not signed by this device", "Ask the device for a new one")
 
-    def __init__(self, connection: Connection, device: Row, statement: Statement, now: int):
-        self._connection = connection
-        self._device = device
-        self._statement = statement
-        self._now = now
-        self._reasons: list[str] = []
-        self._accepted = 0
 
-    def run(self, signer: Signer, raw_records: list[bytes], seen_before: int) -> Settlement:
-        connection, statement = self._connection, self._statement
-        uploads, unreadable = Reader(connection, self._device).read(raw_records)
-        for raw, reason in unreadable:
-            self._refuse(raw, reason)
-        found = pieces(statement, uploads, self._held)
-        unproven = self._unproven(uploads, found)
-        for piece in reversed(found):  # the lowest first, so that debits come before what closes them
-            for upload in piece.uploads:
-                self._post(upload, piece)
-            self._extend(piece)
-        for upload in unproven:
-            self._refuse(upload.raw, "nothing that the device signed vouches for it")
-            known = self._closed_debit(upload.record)
-            if known is not None:
-                self._hear(upload.record.evidence, known)
-        commit_to(connection, self._device.id, statement.seq, statement.head, None, statement.encode(), self._now)
-        if statement.seq < seen_before:
-            signed = statement.encode()
-            freeze_rolled_back(connection, self._device.id, statement.seq, seen_before, signed, self._now)
-        self._device = device = registry.device(connection, self._device.id)
-        complete = (device.head_seq, device.head_hash) == (statement.seq, statement.head)
-        current = seen_seq(connection, device.id) == statement.seq
-        if complete and current and not fraudulent(device):
-            self._take_floors()
-        return self._answer(signer, complete, current)
+class _Begun:
+    """What the ledger remembers of Statements' nonces."""
 
-    def _held(self, seq: int) -> bytes | None:
-        if seq == self._device.head_seq:
-            return self._device.head_hash
-        if seq > self._device.head_seq:
-            return None
-        query = select(records.c.hash).where(records.c.device == self._device.id, records.c.seq == seq)
-        return self._connection.execute(query).scalar_one_or_none()
+    def __init__(self, connection: Connection, statements: Iterable[Statement]):
+        nonces = [statement.nonce for statement in statements]
+        self._rows = {row.nonce: row for row in bulk.rows(connection, select(syncs), syncs.c.nonce, nonces)}
 
-    def _refuse(self, raw: bytes, reason: str) -> None:
-        dead_letter(self._connection, self._device.id, raw, reason, self._now)
-        self._reasons.append(reason)
+    def of(self, statement: Statement, signed: bytes) -> Row:
+        """Raises `UnknownNonce`."""
+        known = self._rows.get(statement.nonce)
+        if known is None or known.device != statement.device or known.statement not in (None, signed):
+            raise UnknownNonce("The Statement's nonce is not fresh", "Begin the sync again")
+        return known
 
-    def _unproven(self, uploads: list[Upload], found: list[Piece]) -> list[Upload]:
-        proven = {upload.position for piece in found for upload in piece.uploads}
-        outside = [upload for upload in uploads if upload.position not in proven]
-        return [upload for upload in outside if self._held(upload.record.seq) != upload.position[1]]
 
-    def _post(self, upload: Upload, piece: Piece) -> None:
-        """Take one record for what it says. It counts for the chain even if it is refused."""
-        record = upload.record
-        body = record.body
-        proof = body.encode() if upload.signed else piece.proof
-        seq, digest = upload.position
-        commit_to(self._connection, self._device.id, seq, digest, body.previous, proof, self._now)
-        if isinstance(body, Transfer):
-            transfers.debit(self._connection, record.transfer, record.payee_key, self._now)
-            redeem.close_torn(self._connection, record.transfer, self._now)
-            reason = None
-        elif isinstance(body, Receipt):
-            reason = self._credit(record)
-        elif isinstance(body, Loading):
-            reason = loads.take(self._connection, self._device, record.load, self._now)
-        elif isinstance(body, Closing):
-            reason = self._close(record)
+def _post_all(connection: Connection, prepared: list[_Prepared], now: int) -> list[Settlement | LedgerError]:
+    """One batch, in one transaction."""
+    parties.lock(connection, [(one.statement, one.reading) for one in prepared])
+    begun = _Begun(connection, [one.statement for one in prepared])
+    rows = registry.devices_of(connection, [one.statement.device for one in prepared])
+    postings: dict[int, Posting] = {}
+    results: dict[int, Settlement | LedgerError] = {}
+    for at, (upload, statement, reading) in enumerate(prepared):
+        sync = begun.of(statement, upload.statement)
+        if sync.answer is not None:  # somebody else brought it meanwhile
+            results[at] = Settlement.from_json(sync.answer)
         else:
-            transfers.installed(self._connection, self._device.id, record.certificate.issue, seq, self._now)
-            reason = None
-        if reason is not None:
-            self._refuse(upload.raw, reason)
-
-    def _credit(self, record) -> str | None:
-        if registry.find_device(self._connection, record.transfer.payer) is None:
-            return "the payer is not registered"
-        return transfers.claim(self._connection, record.receipt, record.transfer, True, self._now)
-
-    def _close(self, record) -> str | None:
-        """The payer brings the payee's word on a debit of its own, or its operator's, which changes nothing here."""
-        known = self._closed_debit(record)
-        if known is None:
-            return "it closes a Transfer that the ledger does not hold"
-        refused = transfers.close(self._connection, known, record.seq, record.body.outcome, self._now)
-        heard = self._hear(record.evidence, known)
-        return refused or heard
-
-    def _closed_debit(self, record) -> Row | None:
-        """Of this device, that a Closing names; None for any other record."""
-        if not isinstance(record.body, Closing):
-            return None
-        known = transfers.find(self._connection, record.evidence.transfer)
-        return known if known is not None and known.payer == self._device.id else None
-
-    def _hear(self, evidence, known: Row) -> str | None:
-        """What the payee signed of a Transfer stands by itself, whatever record brings it."""
-        if isinstance(evidence, Receipt):
-            return transfers.claim(self._connection, evidence, Transfer.decode(known.transfer), False, self._now)
-        if isinstance(evidence, Void):
-            transfers.void(self._connection, known.hash, evidence.encode(), self._now)
-        return None
-
-    def _extend(self, piece: Piece) -> None:
-        """Move the head over a run that continues it; keep another one, which may be the proof of a second history."""
-        if not piece.joins or piece.below_seq != self._device.head_seq or not piece.uploads:
-            self._keep_aside(piece)
-            return
-        for upload in piece.uploads:
-            seq, digest = upload.position
-            self._connection.execute(
-                records.insert().values(device=self._device.id, seq=seq, hash=digest, record=upload.raw)
-            )
-        joined_chain(self._connection, self._device.id, [upload.raw for upload in piece.uploads])
-        seq, digest = piece.uploads[-1].position
-        self._accepted += len(piece.uploads)
-        self._connection.execute(
-            update(devices).where(devices.c.id == self._device.id).values(head_seq=seq, head_hash=digest)
-        )
-        self._device = registry.device(self._connection, self._device.id)
-
-    def _keep_aside(self, piece: Piece) -> None:
-        for upload in piece.uploads:
-            digest = upload.position[1]
-            dead_letter(self._connection, self._device.id, upload.raw, OUTSIDE_CHAIN, self._now, digest)
-
-    def _take_floors(self) -> None:
-        """The Statement's watermark and load floor: they count because every record up to its head is held."""
-        statement = self._statement
-        connection, device = self._connection, self._device
-        if statement.watermark >= device.watermark:
-            values = {"statement": statement.encode(), "watermark": statement.watermark}
-        else:
-            values = {}  # request numbers only grow: the higher one stays true
-        values["load_floor"] = max(statement.load_floor, device.load_floor)
-        connection.execute(update(devices).where(devices.c.id == device.id).values(**values))
-        self._device = registry.device(connection, device.id)
-        transfers.below_watermark(connection, device.id, device.watermark, self._now)
-        loads.give_back(connection, self._device, self._now)
-
-    def _answer(self, signer: Signer, complete: bool, current: bool) -> Settlement:
-        connection = self._connection
-        revocation.publish_blocked(connection, signer, self._device.operator, self._now)
-        device = registry.device(connection, self._device.id)  # a posting may just have frozen it
-        note = self._withheld(device, complete, current)
-        objects: list[bytes] = []
-        if not fraudulent(device):
-            objects += self._revocations(device)
-            objects += resolutions.due(connection, signer, device)
-            if not device.revoked:
-                waiting = loads.outstanding(connection, device.id)
-                objects += [load.load for load in waiting if load.number > device.next_load_floor]
-        if not note:
-            carried = holds.limits_of(connection, device, self._now)
-            pair = registry.certify(connection, signer, device, None, carried, self._now)
-            objects += [signed.encode() for signed in pair]
-        return Settlement(tuple(objects), not note, self._accepted, tuple(self._reasons), note)
-
-    def _withheld(self, device: Row, complete: bool, current: bool) -> str:
-        """Why the device gets no new Certificate, or an empty text."""
-        connection = self._connection
-        if device.frozen:
-            return f"frozen: {device.frozen}"
-        if not complete:
-            return f"records after {device.head_seq} are missing or unreadable: sync again"
-        if not current:
-            return "the device has signed more since: sync again"
-        if device.lost_at is not None:
-            return "it was reported lost"
-        if device.revoked:
-            return "its operator has revoked it"
-        if revocation.operator_revoked(connection, device.operator):
-            return "the central bank has revoked its operator"
-        if books.balance(connection, device.purse) < 0:
-            # Every credit that it shows is posted, so it paid what it never had; new limits would let it go on.
-            return "it has spent more than it received"
-        if disputed(connection, device):
-            return "it took more from a frozen device than an honest one can: for people to settle"
-        return ""
-
-    def _revocations(self, device: Row) -> list[bytes]:
-        """The root's list, and of its operator's what is newer than the Certificate that the device has installed."""
-        installed = registry.certificate_of(self._connection, device.id, self._statement.issue)
-        known = installed[0].epoch if installed else 0
-        roots = revocation.newer_than(self._connection, ROOT_ISSUER, 0)
-        return roots + revocation.newer_than(self._connection, device.operator, known)
+            device = rows[statement.device]
+            postings[at] = Posting(connection, device, statement, reading, sync.seen_seq, now)
+    post(connection, list(postings.values()), now)
+    answers = Answers(connection, list(postings.values()), now)
+    for at, posting in postings.items():
+        results[at] = answers.to(prepared[at].upload.signer, posting)
+    answers.keep()
+    return [results[at] for at in range(len(prepared))]

@@ -13,14 +13,36 @@ settlement idempotent and the order of syncs irrelevant:
     in the payer's journal      pending; after the deadline the payee's purse, from which `deadlines` passes it on
 """
 
-from sqlalchemy import Connection, Row, func, or_, select, update
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from sqlalchemy import Connection, Row, func, or_, select, text, update
 
 from host_tools.crypto import sha256
-from host_tools.ledger import books, registry
-from host_tools.ledger.evidence import CUMULATIVE, LEAVES_OUT_SOME, RECEIPT_AND_VOID, commit_to, freeze
+from host_tools.ledger import books, bulk, registry
+from host_tools.ledger.evidence import (
+    CUMULATIVE,
+    LEAVES_OUT_SOME,
+    RECEIPT_AND_VOID,
+    Commitment,
+    accuse,
+    freeze,
+    keep,
+    torn,
+)
 from host_tools.ledger.guarantee import cover, fraudulent, take_back, watched
 from host_tools.ledger.revocation import surely_revoked
-from host_tools.ledger.schema import certificates, devices, from_frozen, redemptions, transfers
+from host_tools.ledger.schema import (
+    DEBITED,
+    FOR_EVER,
+    UNCREDITED,
+    UNSETTLED,
+    certificates,
+    devices,
+    from_frozen,
+    redemptions,
+    transfers,
+)
 from protocol.errors import Refused, name_of
 from protocol.limits import GRACE_DAYS, check_days, check_visible
 from protocol.objects import OPERATOR_PAYEE, PAID, Receipt, Statement, Transfer, Void
@@ -32,6 +54,11 @@ POSTED = "posted"
 VOID = "void"
 REFUSED = "refused"
 RETURNED = "returned"  # refused, and people decided that it is the payer's
+
+REASONS = {state: f"transfer {state}" for state in (KNOWN, PENDING, POSTED, VOID, REFUSED, RETURNED)}  # of postings
+
+# Where a Transfer's bytes name its payee's Certificate, counted from 1 as SQL does.
+_PAYEE_ISSUE_AT = 1 + Transfer.body_size() - 8
 
 # transfers.decided
 FOR_PAYEE = "payee"
@@ -48,26 +75,66 @@ CREDITED_REQUEST = "credited"  # for one Transfer, and for no other
 CLOSED_REQUEST = "closed"  # nothing can be credited for it
 
 
-def find(connection: Connection, transfer_hash: bytes) -> Row | None:
-    return connection.execute(select(transfers).where(transfers.c.hash == transfer_hash)).one_or_none()
+class Key(NamedTuple):
+    """Which row a Transfer has. The hash says it all; the rest is where to look."""
+
+    payer: bytes
+    seq: int
+    hash: bytes
 
 
-def learn(connection: Connection, transfer: Transfer, now: int) -> bytes:
+def key_of(transfer: Transfer) -> Key:
+    return Key(transfer.payer, transfer.seq, sha256(transfer.body()))
+
+
+def find(connection: Connection, key: Key) -> Row | None:
+    return connection.execute(select(transfers).where(*_is(key))).one_or_none()
+
+
+def find_of(connection: Connection, payer: bytes, transfer_hash: bytes) -> Row | None:
+    """One of this payer's, wherever it lies among them."""
+    wanted = select(transfers).where(transfers.c.payer == payer, transfers.c.hash == transfer_hash)
+    return connection.execute(wanted).one_or_none()
+
+
+def find_debit(connection: Connection, payer: bytes, transfer_hash: bytes) -> Row | None:
+    """One that the payer's own journal has shown."""
+    shown = select(transfers).where(transfers.c.payer == payer, transfers.c.hash == transfer_hash, text(DEBITED))
+    return connection.execute(shown).one_or_none()
+
+
+def keys_of_debits(connection: Connection, payer: bytes, hashes: Iterable[bytes]) -> dict[bytes, bytes]:
+    """The payees' keys of those that the payer's own journal has shown."""
+    shown = select(transfers.c.hash, transfers.c.payee_key).where(transfers.c.payer == payer, text(DEBITED))
+    return {row.hash: row.payee_key for row in bulk.rows(connection, shown, transfers.c.hash, hashes)}
+
+
+def key_in(row: Row) -> Key:
+    return Key(row.payer, row.seq, row.hash)
+
+
+def find_by_hash(connection: Connection, transfer_hash: bytes) -> Row | None:
+    """For people, who name nothing else. What still may be decided is found at once, the rest by looking everywhere."""
+    wanted = select(transfers).where(transfers.c.hash == transfer_hash)
+    unsettled = connection.execute(wanted.where(text(UNSETTLED))).one_or_none()
+    return unsettled or connection.execute(wanted).one_or_none()
+
+
+def learn(connection: Connection, transfer: Transfer, now: int) -> Key:
     """Remember a Transfer whose signature was checked and whose payer is registered; nothing moves yet.
 
-    Returns its hash.
+    Returns its key.
     """
-    transfer_hash = sha256(transfer.body())
-    if find(connection, transfer_hash) is None:
+    key = key_of(transfer)
+    if find(connection, key) is None:
         payer = registry.device(connection, transfer.payer)
+        others = torn(connection, transfer.payer, transfer.seq, key.hash, transfer.previous)
         _check_cumulative(connection, transfer, now)
         connection.execute(
             transfers.insert().values(
-                hash=transfer_hash,
-                payer=transfer.payer,
+                **key._asdict(),
                 payee=transfer.payee,
                 payer_issue=transfer.payer_issue,
-                seq=transfer.seq,
                 number=transfer.number,
                 amount=transfer.amount,
                 transfer=transfer.encode(),
@@ -76,11 +143,17 @@ def learn(connection: Connection, transfer: Transfer, now: int) -> bytes:
                 defaulted=False,
                 state=KNOWN,
                 held_by=payer.purse,
+                unconfirmed=False,
+                left_open=False,
             )
         )
+        if transfer.payer_issue != payer.issue:
+            other_seq = transfer.seq if transfer.payer_issue < payer.issue else FOR_EVER
+            lower = (devices.c.id == transfer.payer, devices.c.other_seq < other_seq)
+            connection.execute(update(devices).where(*lower).values(other_seq=other_seq))
         _check_above_base(connection, transfer, now)
-    commit_to(connection, transfer.payer, transfer.seq, transfer_hash, transfer.previous, transfer.encode(), now)
-    return transfer_hash
+        accuse(connection, transfer.payer, others, transfer.encode(), now)
+    return key
 
 
 def _check_cumulative(connection: Connection, transfer: Transfer, now: int) -> None:
@@ -149,9 +222,9 @@ def _check_sum(connection: Connection, transfer: Transfer, base: int, now: int) 
 
 def debit(connection: Connection, transfer: Transfer, payee_key: bytes, now: int) -> None:
     """The payer's journal has it. `payee_key` is the key whose hash the Transfer names."""
-    transfer_hash = learn(connection, transfer, now)
-    _know(connection, transfer_hash, debited=True, payee_key=payee_key)
-    place(connection, transfer_hash, now)
+    key = learn(connection, transfer, now)
+    _know(connection, key, debited=True, payee_key=payee_key)
+    place(connection, key, now)
 
 
 def claim(connection: Connection, receipt: Receipt, transfer: Transfer, in_journal: bool, now: int) -> str | None:
@@ -160,23 +233,35 @@ def claim(connection: Connection, receipt: Receipt, transfer: Transfer, in_journ
     Returns why it is refused, or None. A second Receipt of one Transfer moves nothing and accuses nobody: two of them
     in one history are no fraud that a third party could see.
     """
-    transfer_hash = learn(connection, transfer, now)
+    key = learn(connection, transfer, now)
     signed = receipt.encode()
+    known = _row(connection, key)
+    again = known.receipt is not None and known.receipt_seq != receipt.seq
+    others: list[Commitment] = []
     registered = registry.find_device(connection, transfer.payee) is not None
     if registered:
-        commit_to(connection, transfer.payee, receipt.seq, sha256(receipt.body()), receipt.previous, signed, now)
-    known = _row(connection, transfer_hash)
-    again = known.receipt is not None and known.receipt_seq != receipt.seq
+        others = torn(connection, transfer.payee, receipt.seq, sha256(receipt.body()), receipt.previous)
     if known.receipt is None or (in_journal and not known.credited):
+        if known.receipt not in (None, signed):
+            _keep_receipt(connection, transfer.payee, Receipt.decode(known.receipt))
         refusal = refusal_of(connection, transfer, receipt.seq)
-        _know(connection, transfer_hash, receipt=signed, receipt_seq=receipt.seq, refusal=refusal, credited=in_journal)
-    place(connection, transfer_hash, now)
+        _know(connection, key, receipt=signed, receipt_seq=receipt.seq, refusal=refusal, credited=in_journal)
+    elif known.receipt != signed:
+        _keep_receipt(connection, transfer.payee, receipt)
+    accuse(connection, transfer.payee, others, signed, now)
+    place(connection, key, now)
     if in_journal and again:
         return "this Transfer is credited in another record already"
-    known = _row(connection, transfer_hash)
+    known = _row(connection, key)
     if known.state == VOID:
         return "the payee has voided this Transfer"
     return known.refusal
+
+
+def _keep_receipt(connection: Connection, payee: bytes, receipt: Receipt) -> None:
+    """What the payee committed to by a Receipt that the Transfer's row does not keep."""
+    if registry.find_device(connection, payee) is not None:
+        keep(connection, payee, receipt.seq, sha256(receipt.body()), receipt.previous, receipt.encode())
 
 
 def installed(connection: Connection, payee: bytes, issue: int, seq: int, now: int) -> None:
@@ -184,13 +269,16 @@ def installed(connection: Connection, payee: bytes, issue: int, seq: int, now: i
     earlier = or_(certificates.c.installed_seq.is_(None), certificates.c.installed_seq > seq)
     known = update(certificates).where(certificates.c.device == payee, certificates.c.issue == issue, earlier)
     connection.execute(known.values(installed_seq=seq))
-    later = select(transfers.c.hash, transfers.c.transfer, transfers.c.receipt_seq).where(
-        transfers.c.payee == payee, transfers.c.receipt_seq > seq, transfers.c.refusal.is_(None)
+    later = select(*_KEY, transfers.c.transfer, transfers.c.receipt_seq).where(
+        transfers.c.payee == payee,
+        transfers.c.receipt_seq > seq,
+        transfers.c.refusal.is_(None),
+        func.substr(transfers.c.transfer, _PAYEE_ISSUE_AT, 4) < issue.to_bytes(4, "big"),
     )
-    for row in connection.execute(later).all():
-        if _outdated(connection, Transfer.decode(row.transfer), row.receipt_seq):
-            _know(connection, row.hash, refusal=OUTDATED)
-            place(connection, row.hash, now)
+    for *key, transfer, receipt_seq in connection.execute(later).all():
+        if _outdated(connection, Transfer.decode(transfer), receipt_seq):
+            _know(connection, Key(*key), refusal=OUTDATED)
+            place(connection, Key(*key), now)
 
 
 def _outdated(connection: Connection, transfer: Transfer, receipt_seq: int) -> bool:
@@ -203,11 +291,11 @@ def _outdated(connection: Connection, transfer: Transfer, receipt_seq: int) -> b
     return connection.execute(newer.limit(1)).first() is not None
 
 
-def void(connection: Connection, transfer_hash: bytes, proof: bytes, now: int) -> None:
+def void(connection: Connection, key: Key, proof: bytes, now: int) -> None:
     """The payee's Void of a known Transfer (its signature was checked)."""
-    if not _names_transfer(_row(connection, transfer_hash).void):
-        _know(connection, transfer_hash, void=proof)
-    place(connection, transfer_hash, now)
+    if not names_transfer(_row(connection, key).void):
+        _know(connection, key, void=proof)
+    place(connection, key, now)
 
 
 def close(connection: Connection, known: Row, seq: int, outcome: int, now: int) -> str | None:
@@ -217,41 +305,36 @@ def close(connection: Connection, known: Row, seq: int, outcome: int, now: int) 
     """
     if known.closed_seq not in (None, seq):
         return "this debit is closed in another record already"
-    _know(connection, known.hash, closed_seq=seq, closed_as=outcome)
-    place(connection, known.hash, now)
+    key = key_in(known)
+    _know(connection, key, closed_seq=seq, closed_as=outcome)
+    place(connection, key, now)
     return None
 
 
-def decide(connection: Connection, transfer_hash: bytes, decided: str, now: int) -> None:
+def decide(connection: Connection, key: Key, decided: str, now: int) -> None:
     """People have decided a refused claim, FOR_PAYEE or FOR_PAYER. Only a Void changes anything after that."""
-    _know(connection, transfer_hash, decided=decided)
-    place(connection, transfer_hash, now)
+    _know(connection, key, decided=decided)
+    place(connection, key, now)
 
 
-def below_watermark(connection: Connection, payee: bytes, older: int, now: int) -> None:
-    """The payee's watermark has moved up from `older`: what it does not credit between the two is void.
+def below_watermarks(connection: Connection, raised: Mapping[bytes, tuple[int, int]], now: int) -> None:
+    """Payees' watermarks have moved up, each from the first number to the second: what they do not credit between the
+    two is void.
 
-    What lay below `older` was void when it moved there, or when it was learnt.
+    What lay below the first was void when it moved there, or when it was learnt.
     """
-    watermark = registry.device(connection, payee).watermark
-    open_ones = select(transfers.c.hash).where(
-        transfers.c.payee == payee,
-        transfers.c.number >= older,
-        transfers.c.number < watermark,
-        transfers.c.credited.is_(False),
-        transfers.c.void.is_(None),
-    )
-    for transfer_hash in connection.execute(open_ones).scalars().all():
-        place(connection, transfer_hash, now)
+    open_ones = select(transfers.c.payee, transfers.c.number, *_KEY).where(text(UNCREDITED), transfers.c.void.is_(None))
+    for payee, number, *key in list(bulk.rows(connection, open_ones, transfers.c.payee, raised)):
+        older, newer = raised[payee]
+        if older <= number < newer:
+            place(connection, Key(*key), now)
 
 
 def request_closed(connection: Connection, payee: bytes, number: int, now: int) -> None:
     """A Request of the ledger's own payee can no longer be credited: what was paid on it is void."""
-    paid = select(transfers.c.hash).where(
-        transfers.c.payee == payee, transfers.c.number == number, transfers.c.credited.is_(False)
-    )
-    for transfer_hash in connection.execute(paid).scalars().all():
-        place(connection, transfer_hash, now)
+    paid = select(*_KEY).where(transfers.c.payee == payee, transfers.c.number == number, text(UNCREDITED))
+    for key in connection.execute(paid).all():
+        place(connection, Key(*key), now)
 
 
 def default_overdue(connection: Connection, today: int, now: int) -> int:
@@ -260,19 +343,20 @@ def default_overdue(connection: Connection, today: int, now: int) -> int:
     Returns how many.
     """
     overdue = (
-        select(transfers.c.hash)
+        select(*_KEY)
         .join(devices, transfers.c.payee == devices.c.id)
         .where(
+            text(UNSETTLED),
             transfers.c.state == PENDING,
             transfers.c.defaulted.is_(False),
             devices.c.valid_until + GRACE_DAYS < today,
         )
     )
-    hashes = connection.execute(overdue).scalars().all()
-    for transfer_hash in hashes:
-        _know(connection, transfer_hash, defaulted=True)
-        place(connection, transfer_hash, now)
-    return len(hashes)
+    keys = [Key(*key) for key in connection.execute(overdue).all()]
+    for key in keys:
+        _know(connection, key, defaulted=True)
+        place(connection, key, now)
+    return len(keys)
 
 
 def defaulted_to(connection: Connection, today: int) -> dict[bytes, int]:
@@ -281,6 +365,7 @@ def defaulted_to(connection: Connection, today: int) -> dict[bytes, int]:
         select(transfers.c.payee, func.sum(transfers.c.amount))
         .join(devices, transfers.c.payee == devices.c.id)
         .where(
+            text(UNSETTLED),
             transfers.c.state == PENDING,
             transfers.c.defaulted.is_(True),
             devices.c.valid_until + GRACE_DAYS < today,
@@ -294,28 +379,9 @@ def defaulted_to(connection: Connection, today: int) -> dict[bytes, int]:
 def beyond_the_device(connection: Connection) -> dict[bytes, int]:
     """What came back to payers whose journals had shown it as paid: their purses hold it, their devices never will."""
     sums = select(transfers.c.payer, func.sum(transfers.c.amount)).where(
-        transfers.c.state.in_((VOID, RETURNED)), transfers.c.closed_as == PAID
+        text(UNSETTLED), transfers.c.state.in_((VOID, RETURNED)), transfers.c.closed_as == PAID
     )
     return {who: int(amount) for who, amount in connection.execute(sums.group_by(transfers.c.payer))}
-
-
-def unconfirmed(connection: Connection, payee: bytes) -> int:
-    """What was posted to the payee on its own word alone: the payers' journals have not shown it as paid yet.
-
-    A debit in doubt confirms nothing: the payee may still void it.
-    """
-    return _sum_of_open(connection, transfers.c.payee == payee)
-
-
-def posted_but_open(connection: Connection, payer: bytes) -> int:
-    """What the payer's journal shows, but not as paid, though its payee has it."""
-    return _sum_of_open(connection, transfers.c.payer == payer, transfers.c.debited.is_(True))
-
-
-def _sum_of_open(connection: Connection, *wanted) -> int:
-    not_paid = or_(transfers.c.closed_as.is_(None), transfers.c.closed_as != PAID)
-    total = select(func.coalesce(func.sum(transfers.c.amount), 0))
-    return int(connection.execute(total.where(transfers.c.state == POSTED, not_paid, *wanted)).scalar_one())
 
 
 def _count_from_frozen(connection: Connection, payee: bytes, payer: bytes, amount: int) -> None:
@@ -326,38 +392,53 @@ def _count_from_frozen(connection: Connection, payee: bytes, payer: bytes, amoun
         connection.execute(from_frozen.insert().values(payee=payee, payer=payer, amount=amount))
 
 
-def place(connection: Connection, transfer_hash: bytes, now: int) -> None:
+def place(connection: Connection, key: Key, now: int) -> None:
     """Move the money to the account that follows from what is known."""
-    row = _row(connection, transfer_hash)
+    row = _row(connection, key)
     payer = registry.device(connection, row.payer)
     payee = registry.find_device(connection, row.payee)
     if row.void is None:
-        proof = _unspoken_void(connection, row, payee)
+        proof = unspoken_void(connection, row, payee)
         if proof is not None:
-            _know(connection, transfer_hash, void=proof)
-            row = _row(connection, transfer_hash)
-    state, holder = _holder(connection, row, payer, payee)
+            _know(connection, key, void=proof)
+            row = _row(connection, key)
+    state, holder = holder_of(connection, row, payer, payee)
     taken = 0
     if row.defaulted and row.state == PENDING != state and payee is not None:
         taken = take_back(connection, payee, row.amount, now)
     if holder != row.held_by or taken:
         if holder != row.held_by:
             decided = row.decided if state in (RETURNED, POSTED) else None
-            reason = f"decided for the {decided}" if decided else f"transfer {state}"
-            books.move(connection, row.held_by, holder, row.amount, reason, transfer_hash, now)
+            reason = f"decided for the {decided}" if decided else REASONS[state]
+            books.move(connection, row.held_by, holder, row.amount, reason, key.hash, now)
         for party in (payer, payee):
             if party is not None and watched(party) and party.purse in (row.held_by, holder):
                 cover(connection, party.id, now)
     if state == POSTED != row.state and payee is not None and fraudulent(payer) and not row.decided:
         _count_from_frozen(connection, payee.id, payer.id, row.amount)
-    _know(connection, transfer_hash, state=state, held_by=holder)
+    _count_open(connection, row, state)
+    _know(connection, key, state=state, held_by=holder)
     signed_void: bytes = row.void or b""
-    if _names_transfer(signed_void) and row.receipt is not None and payee is not None:
+    if names_transfer(signed_void) and row.receipt is not None and payee is not None:
         what = "claimed and voided one Transfer"
         freeze(connection, row.payee, RECEIPT_AND_VOID, what, row.receipt, signed_void, now)
 
 
-def _holder(connection: Connection, row: Row, payer: Row, payee: Row | None) -> tuple[str, int]:
+def _count_open(connection: Connection, row: Row, state: str) -> None:
+    """What is posted and its payer's journal has not shown as paid; a debit in doubt may still be voided."""
+    is_open = state == POSTED and row.closed_as != PAID
+    for who, sum_of, counted in (
+        (row.payee, devices.c.unconfirmed, is_open),
+        (row.payer, devices.c.left_open, is_open and row.debited),
+    ):
+        before = getattr(row, sum_of.name)
+        if counted != before:
+            change = row.amount if counted else -row.amount
+            connection.execute(update(devices).where(devices.c.id == who).values({sum_of: sum_of + change}))
+            _know(connection, key_in(row), **{sum_of.name: counted})
+
+
+def holder_of(connection: Connection, row: Row, payer: Row, payee: Row | None) -> tuple[str, int]:
     if not _both_say_paid(row):
         if row.void is not None:
             return VOID, payer.purse
@@ -383,15 +464,15 @@ def _both_say_paid(row: Row) -> bool:
     watermark still counts: it voided what the payee only claimed afterwards.
     """
     claimed = row.receipt is not None and row.refusal in (None, OUTDATED) and row.decided is None
-    return claimed and row.closed_as == PAID and (row.void is None or _names_transfer(row.void))
+    return claimed and row.closed_as == PAID and (row.void is None or names_transfer(row.void))
 
 
-def _names_transfer(proof: bytes | None) -> bool:
+def names_transfer(proof: bytes | None) -> bool:
     """Whether this proof that a Transfer is void is a Void; a watermark names no Transfer."""
     return (proof or b"")[:1] == bytes((Void.TYPE,))
 
 
-def _unspoken_void(connection: Connection, row: Row, payee: Row | None) -> bytes | None:
+def unspoken_void(connection: Connection, row: Row, payee: Row | None) -> bytes | None:
     """The proof that a Transfer is void though no Void names it: a watermark above it, or our own Request.
 
     The watermark's Statement must not cover a credit of it; one that was made later does not count. Our Request pays
@@ -447,9 +528,16 @@ def refusal_of(connection: Connection, transfer: Transfer, receipt_seq: int) -> 
     return None
 
 
-def _row(connection: Connection, transfer_hash: bytes) -> Row:
-    return connection.execute(select(transfers).where(transfers.c.hash == transfer_hash)).one()
+_KEY = (transfers.c.payer, transfers.c.seq, transfers.c.hash)
 
 
-def _know(connection: Connection, transfer_hash: bytes, **facts) -> None:
-    connection.execute(update(transfers).where(transfers.c.hash == transfer_hash).values(**facts))
+def _is(key: Key) -> tuple:
+    return tuple(column == value for column, value in zip(_KEY, key, strict=True))
+
+
+def _row(connection: Connection, key: Key) -> Row:
+    return connection.execute(select(transfers).where(*_is(key))).one()
+
+
+def _know(connection: Connection, key: Key, **facts) -> None:
+    connection.execute(update(transfers).where(*_is(key)).values(**facts))

@@ -91,7 +91,12 @@ def test_books_that_were_tampered_with_fail_the_check(town: Town, tmp_path: Path
     assert jiaozi("ledger", "check", "--home", home).code == Exit.OK
     with contextlib.closing(sqlite3.connect(home / "ledger.db")) as database, database:
         database.execute("UPDATE accounts SET balance = balance + 1 WHERE name = 'Ana' AND kind = 'account'")
-    failed(jiaozi("ledger", "check", "--home", home), Exit.CHECK_FAILED, "off by 1")
+    found = jiaozi("ledger", "check", "--home", home)
+    assert found.code == Exit.CHECK_FAILED and found.err == "✗ 2 differences. Stop, and keep a copy of the database.\n"
+    assert "1:Ana" in found.out and "its balance is" in found.out
+    facts = json.loads(jiaozi("ledger", "check", "--home", home, "--json").out)
+    assert (facts["balanced"], facts["differences"]) == (False, 2)
+    assert [row["what"] for row in facts["named"]] == ["its balance", "all that is issued"]
 
 
 def test_a_defect_is_one_line_and_its_traceback_only_for_who_asks(town: Town, monkeypatch: pytest.MonkeyPatch):

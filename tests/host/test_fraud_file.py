@@ -111,6 +111,7 @@ def test_the_root_key_comes_from_a_file_or_from_the_home(case: Case, tmp_path: P
 
 
 def test_the_ledgers_root_counts_where_there_is_no_key_file(case: Case, tmp_path: Path):
+    case.town.ledger.close()  # what is in its log goes into the file
     (tmp_path / "ledger.sqlite").rename(tmp_path / "ledger.db")
     assert in_json("fraud", "verify", case.file, "--home", tmp_path)["proven"]
 

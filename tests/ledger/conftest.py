@@ -2,12 +2,15 @@
 
 import pytest
 
+from tests.engines.fixtures import empty_ledger, engine, servers
 from tests.ledger.world import Town
+
+__all__ = ["empty_ledger", "engine", "servers"]
 
 
 @pytest.fixture
-def town(tmp_path):
-    town = Town(tmp_path)
+def town(tmp_path, empty_ledger):
+    town = Town(tmp_path, empty_ledger)
     yield town
     town.ledger.close()
 

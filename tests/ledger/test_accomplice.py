@@ -5,8 +5,11 @@ import pytest
 from host_tools.ledger.errors import Disputed
 from protocol import effects, records
 from protocol.objects import Receipt, Transfer
+from tests.engines.fixtures import every_engine
 from tests.ledger.world import clone, forget_payers, pay_person, sale
 from tests.unit.world import KINDS, sha256, signer
+
+pytestmark = every_engine
 
 NOTE = "it took more from a frozen device than an honest one can: for people to settle"
 OUTDATED = "it names a Certificate that the payee had replaced"

@@ -5,8 +5,11 @@ import pytest
 from protocol import apdu
 from protocol.limits import CERTIFICATE_DAYS, GRACE_DAYS
 from protocol.objects import DAY_S, PERSON
+from tests.engines.fixtures import every_engine
 from tests.ledger.world import LOST_CONFIRM, LOST_TRANSFER, Link, clone, forget_payers, meet, sale, sale_tap
 from tests.unit.world import KINDS, Device, LinkLost
+
+pytestmark = every_engine
 
 PAST = (CERTIFICATE_DAYS + GRACE_DAYS + 1) * DAY_S
 

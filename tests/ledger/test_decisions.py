@@ -3,13 +3,12 @@
 import pytest
 from sqlalchemy import select
 
-from host_tools.ledger import transfers
 from host_tools.ledger.errors import Disputed, InvalidInput, NotToDecide, UnknownDevice, UnknownTransfer, WrongSigner
 from host_tools.ledger.holds import HOLD_DAYS
 from host_tools.ledger.schema import from_frozen
 from host_tools.ledger.transfers import FOR_PAYEE, FOR_PAYER
 from protocol.limits import CERTIFICATE_DAYS, GRACE_DAYS
-from protocol.objects import DAY_S, PAID, VOID, Resolution, Void
+from protocol.objects import DAY_S, PAID, VOID, Resolution
 from tests.ledger.test_accomplice import mint, most_of_an_honest
 from tests.ledger.test_redeem import PAYEE, open_for, redeem
 from tests.ledger.world import LOST_CONFIRM, Link, clone, sale, unregistered
@@ -56,8 +55,7 @@ def told(town, wallet) -> list[int]:
 
 def void(town, shop, wallet, payment):
     """The payee's Void comes with the wallet's journal, or past it."""
-    with town.ledger._transaction() as connection:
-        transfers.void(connection, payment, Void(transfer=payment).sign(shop.party.sign).encode(), town.now)
+    town.void(shop, payment)
     town.check()
 
 
@@ -187,8 +185,7 @@ def test_what_people_gave_a_payee_of_a_cheat_puts_it_in_no_dispute(town, wallet)
     town.sync(kiosk)
     assert town.frozen(wallet)
     decide(town, payment, FOR_PAYEE)
-    with town.ledger._reading() as connection:
-        counted = connection.execute(select(from_frozen.c.payee)).scalars().all()
+    counted = town.ledger._read(lambda connection: connection.execute(select(from_frozen.c.payee)).scalars().all())
     assert (town.purse(shop), town.loss(), counted) == (300, 200, [kiosk.id])
 
 

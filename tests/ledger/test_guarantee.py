@@ -6,8 +6,11 @@ from host_tools.ledger.errors import DeviceFrozen
 from host_tools.ledger.guarantee import UNFUNDED
 from protocol import apdu
 from protocol.objects import DAY_S, Void
+from tests.engines.fixtures import every_engine
 from tests.ledger.world import LOST_CONFIRM, LOST_TRANSFER, Link, clone, forget_payers, pay_person, sale
 from tests.unit.world import KINDS, LinkLost, signer
+
+pytestmark = every_engine
 
 PAST_THE_DEADLINE = 121 * DAY_S
 

@@ -251,7 +251,8 @@ def test_two_long_histories_are_proven_without_reading_all_that_was_put_aside(to
     decode = records.decode
     monkeypatch.setattr(records, "decode", lambda data: decoded.append(data) or decode(data))
     (proof,) = proofs_of(town, wallet)
-    assert len(decoded) == len(proof.first.bodies) + len(proof.second.bodies)
+    bodies = len(proof.first.bodies) + len(proof.second.bodies)
+    assert bodies <= len(decoded) < 4 * bodies < len(twin.journal.stored) * bodies
 
 
 def test_what_proves_nothing_freezes_nobody(town, wallet, proof):

@@ -13,8 +13,11 @@ from host_tools.ledger.errors import (
 from host_tools.ledger.holds import HOLD_DAYS
 from protocol import apdu
 from protocol.objects import DAY_S, REFUND, VOID, Receipt, Resolution, Transfer, Void
+from tests.engines.fixtures import every_engine
 from tests.ledger.world import clone, forget_payers, pay_person, sale
 from tests.unit.world import KINDS, sha256, signer
+
+pytestmark = every_engine
 
 PAYEE = "payee of operator 1"
 

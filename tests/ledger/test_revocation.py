@@ -82,10 +82,9 @@ def test_what_the_ledger_knows_of_an_epoch_is_what_a_device_of_that_epoch_judges
         revoke(town, person)
         town.sync(shop)
         epoch = shop.certificate.epoch
-        with town.ledger._reading() as connection:
-            for device in town.devices:
-                said = revocation.minimum_issue(connection, 1, epoch, device.id)
-                assert said == shop.party.trust.lists[1].entry(device.id)
+        for device in town.devices:
+            said = town.ledger._read(revocation.minimum_issue, 1, epoch, device.id)
+            assert said == shop.party.trust.lists[1].entry(device.id)
     assert len(named(town, shop)) < 5  # some have left
 
 
@@ -134,9 +133,8 @@ def test_every_call_with_an_operators_key_publishes_what_waits(town, shop, walle
         town.ledger.order_load(key, ann.id, 10, town.now)
     else:
         town.ledger.report_lost(key, ann.id, town.now)
-    with town.ledger._reading() as connection:
-        epoch = revocation.current_epoch(connection, 1)
-        assert revocation.minimum_issue(connection, 1, epoch, wallet.id) == REVOKED_ALTOGETHER
+    epoch = town.ledger._read(revocation.current_epoch, 1)
+    assert town.ledger._read(revocation.minimum_issue, 1, epoch, wallet.id) == REVOKED_ALTOGETHER
 
 
 def test_full_list_stops_no_settlement_and_what_waits_is_published_when_there_is_room(town, shop, wallet, monkeypatch):

@@ -4,6 +4,7 @@ import pytest
 
 from protocol import apdu
 from protocol.objects import CASH_OUT, PAID, REFUND, VOID, Acknowledgement, Load, Resolution, Statement
+from tests.engines.fixtures import every_engine
 from tests.ledger.world import (
     LOST_CONFIRM,
     LOST_TRANSFER,
@@ -16,6 +17,8 @@ from tests.ledger.world import (
     sale_tap,
 )
 from tests.unit.world import LinkLost
+
+pytestmark = every_engine
 
 
 def torn_sale(terminal, wallet, amount, cut_at):

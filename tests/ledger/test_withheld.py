@@ -4,8 +4,11 @@ import pytest
 
 from host_tools.ledger.errors import DeviceRevoked
 from protocol.objects import DAY_S, VOID, Resolution, Revocations
+from tests.engines.fixtures import every_engine
 from tests.ledger.world import LOST_TRANSFER, Link, sale
 from tests.unit.world import KINDS, LinkLost, signer
+
+pytestmark = every_engine
 
 
 def revoke(town, device, by=1):

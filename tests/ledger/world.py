@@ -1,4 +1,4 @@
-"""A town: one ledger in a SQLite file, two operators, devices with real engines and signatures, and the host between.
+"""A town: one ledger, two operators, devices with real engines and signatures, and the host between.
 
 The devices and the link between two of them are those of `tests.unit.world`; what is personalised, loaded and synced
 here goes through the ledger and the device's own commands, so no object in these tests is made by hand unless a test
@@ -8,14 +8,16 @@ forges it.
 import shutil
 from pathlib import Path
 
+from sqlalchemy import Connection
+
 from host_tools.crypto import sha256, verify
-from host_tools.ledger import Ledger, Overdue, Settlement
+from host_tools.ledger import Ledger, Overdue, Settlement, transfers
 from host_tools.ledger.guarantee import UNFUNDED
 from host_tools.ledger.loads import OUTSTANDING
 from host_tools.ledger.transfers import LEFT_OUT_SOME
 from protocol import apdu, fraud
 from protocol.errors import UNKNOWN_TRANSFER, RefusedByPeer
-from protocol.objects import PERSON, Certificate, Resolution, Statement
+from protocol.objects import PERSON, Certificate, Resolution, Statement, Void
 from protocol.tap import Payment, PaymentTap
 from tests.unit.world import KINDS, NOW, REFERENCE, Device, Link, Operator, meet, sale, sale_tap, signer
 
@@ -67,11 +69,12 @@ def pay_person(
 class Town:
     """Everything a test needs, by name. `now` is the one clock."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, empty: str | None = None):
+        """`empty` is the URL of an empty ledger; without one the town's is a new file in the folder."""
         self.now = NOW
         self._file = folder / "ledger.sqlite"
-        self.url = f"sqlite:///{self._file}"
-        self.ledger = Ledger.create(self.url)
+        self.url = empty or f"sqlite:///{self._file}"
+        self.ledger = Ledger.open(empty) if empty else Ledger.create(self.url)
         self.root = signer("root")
         self.ledger.set_root(self.root.public)
         self.operators = {number: Operator(number, self.root) for number in (1, 2)}
@@ -181,6 +184,17 @@ class Town:
         return settlement
 
     # What the books say
+
+    def void(self, payee: Device, payment: bytes) -> None:
+        """The payee's Void of a payment, named by its hash, past any journal."""
+        signed = Void(transfer=payment).sign(payee.party.sign).encode()
+
+        def take(connection: Connection) -> None:
+            known = transfers.find_by_hash(connection, payment)
+            assert known is not None
+            transfers.void(connection, transfers.key_in(known), signed, self.now)
+
+        self.ledger._run(take)
 
     def purse(self, device: Device) -> int:
         return self.ledger.device(device.id)["purse"]

@@ -162,7 +162,7 @@ inline check() {
     h_flight = 0
 }
 
-/* Books: the account that follows from the facts (transfers._holder) */
+/* Books: the account that follows from the facts (transfers.holder_of) */
 inline find_holder(t, is_debited, is_claimed, voids, place) {
     if
     :: HAS(voids, t) -> place = PAYER_PURSE

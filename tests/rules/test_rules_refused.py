@@ -87,7 +87,7 @@ def test_a_void_beats_a_claim(new_town: NewTown) -> None:
         assert town.purse(wallet) == wallet.purse.balance == 900, "the payer pays for a Void"
 
     taken_out = without(
-        transfers._holder, ("if row.void is not None:", "if row.void is not None and row.receipt is None:")
+        transfers.holder_of, ("if row.void is not None:", "if row.void is not None and row.receipt is None:")
     )
     check_needed(scenario, taken_out, outcome="the payer pays for a Void")
 

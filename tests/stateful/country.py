@@ -9,7 +9,7 @@ import sqlite3
 from functools import cache
 
 from host_tools.crypto import sha256
-from host_tools.ledger import Ledger, schema
+from host_tools.ledger import Ledger, opening
 from protocol import apdu
 from protocol.errors import BALANCE_LIMIT, JOURNAL_FULL, SERVICE, UNKNOWN_TRANSFER, Refused, RefusedByPeer
 from protocol.objects import DAY_S, TERMINAL, WALLET, Load, Receipt, Resolution
@@ -132,7 +132,7 @@ class Country(Town):
 
     def __init__(self):
         self.now = NOW
-        self.engine = schema.create("sqlite://")
+        self.engine = opening.create("sqlite://")
         self.ledger = Ledger(self.engine)
         self.root = signer("root")
         self.ledger.set_root(self.root.public)

@@ -46,6 +46,7 @@ BOUNDS = {
     "Payer and payee destroyed": (BRANCH, TILL_HELD),
     "A payer torn before": (PAYMENT, BRANCH),
     "A host that withholds": (0,),
+    "Somebody begins 16 syncs": (0,),
     "Two wallets without a clock": (0,),
     "A lost wallet that was paid back": (HELD,),
     "A device followed": (0,),

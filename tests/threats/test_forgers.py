@@ -17,10 +17,13 @@ from protocol.errors import (
 )
 from protocol.objects import Certificate, Receipt, Request, Transfer, Void, device_id
 from protocol.tap import PAID
+from tests.engines.fixtures import every_engine
 from tests.ledger.world import LOST_CONFIRM, Link, sale, sale_tap
 from tests.threats import bounds
 from tests.threats.scenes import buy, redeem, spend_all, torn
 from tests.unit.world import KINDS, Device, Operator, cause_of, meet, sha256, signer
+
+pytestmark = every_engine
 
 
 @pytest.fixture

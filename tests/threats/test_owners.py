@@ -2,6 +2,8 @@
 
 import pytest
 
+from host_tools.ledger.errors import UnknownNonce
+from host_tools.ledger.settlement import MAX_OPEN_SYNCS
 from protocol import apdu
 from protocol.errors import (
     CONFIRM,
@@ -237,6 +239,18 @@ def without_clock(device):
     device._clock = lambda: NOW
     device.restart()
     return device
+
+
+def test_syncs_that_strangers_begin_make_a_host_begin_again(town, shop, wallet):
+    assert MAX_OPEN_SYNCS == 16
+    sale(shop, wallet, 300)
+    statement, records = town.statement(shop)
+    for _ in range(MAX_OPEN_SYNCS):
+        town.ledger.begin_sync(shop.id, town.now)
+    with pytest.raises(UnknownNonce, match="Begin the sync again"):
+        town.settle(shop, statement, records)
+    assert town.sync(shop).certified
+    assert (town.purse(shop), shop.purse.balance) == (300, 300)
 
 
 def test_two_wallets_without_a_clock_do_not_enforce_dates(town, wallet):

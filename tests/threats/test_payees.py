@@ -2,7 +2,6 @@
 
 import pytest
 
-from host_tools.ledger import transfers
 from host_tools.ledger.errors import DeviceFrozen, Disputed, HeldBack
 from host_tools.ledger.holds import HOLD_DAYS
 from protocol import apdu, records
@@ -152,9 +151,7 @@ def test_void_that_comes_before_the_payer_shows_it_as_paid_gives_nothing_back_ei
     town.sync(shop)
     statement, uploaded = town.statement(wallet)
     town.settle(wallet, statement, uploaded[:-1])
-    with town.ledger._transaction() as connection:
-        void = Void(transfer=payment).sign(shop.party.sign)
-        transfers.void(connection, payment, void.encode(), town.now)
+    town.void(shop, payment)
     assert (town.states(wallet), town.purse(wallet), town.purse(shop)) == (["void"], bounds.PAYMENT, 0)
     assert town.sync(wallet).certified
     assert (town.states(wallet), town.purse(wallet), town.purse(shop)) == (["posted"], 0, bounds.PAYMENT)

@@ -1,0 +1,105 @@
+"""OceanBase, and what else speaks MySQL: rows in the text of a statement, and tables in JSON."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, LargeBinary, String, Table
+
+from host_tools.ledger.bulk import joined
+from host_tools.ledger.bulk.literals import literal, own
+from host_tools.ledger.schema import MAX_NAMED
+
+_MAX_JOINED = 2_000  # bytes of a value where no column says how long it may be
+
+
+def insert(connection: Connection, table: str, columns: Sequence[str], rows: Sequence[tuple], same: Mapping) -> None:
+    head = f"INSERT INTO {table} ({', '.join([*columns, *same])}) VALUES "
+    alike = "".join(f",{own(value)}" for value in same.values())
+    for start in range(0, len(rows), MAX_NAMED):
+        values = ",".join([f"({','.join(map(literal, row))}{alike})" for row in rows[start : start + MAX_NAMED]])
+        connection.exec_driver_sql(head + values.replace("%", "%%"))
+
+
+def _joined(table: Table, names: Sequence[str], rows: Iterable[tuple]) -> tuple[str, str]:
+    """A table of these rows, as a text with one parameter, and that; bytes stand in it as hex digits."""
+    listed = [[_in_json(value) for value in row] for row in rows]
+    columns = ", ".join(f"{name} {_json_type(table.c[name].type)} PATH '$[{at}]'" for at, name in enumerate(names))
+    return f"JSON_TABLE(%s, '$[*]' COLUMNS ({columns})) AS c", json.dumps(listed)
+
+
+def _in_json(value: bytes | int | str | bool | None) -> int | str | None:
+    if isinstance(value, bool):
+        return int(value)
+    return value.hex() if isinstance(value, bytes) else value
+
+
+def _json_type(kind: Any) -> str:
+    if isinstance(kind, LargeBinary):
+        return f"VARCHAR({2 * (kind.length or _MAX_JOINED)})"
+    if isinstance(kind, String):
+        return f"VARCHAR({kind.length or _MAX_JOINED})"
+    return "BIGINT"
+
+
+def _taken(table: Table, name: str) -> str:
+    return f"UNHEX(c.{name})" if isinstance(table.c[name].type, LargeBinary) else f"c.{name}"
+
+
+def update(connection: Connection, table: Table, keys: Sequence[str], columns: Sequence[str], rows) -> None:
+    changed = ", ".join(f"{table.name}.{column} = {_taken(table, column)}" for column in columns)
+    which = " AND ".join(f"{table.name}.{key} = {_taken(table, key)}" for key in keys)
+    if any(len(value) > _MAX_JOINED for row in rows for value in row if isinstance(value, bytes | str)):
+        _update_rows(connection, table, keys, columns, rows)
+        return
+    named, listed = _joined(table, [*columns, *keys], rows)
+    connection.exec_driver_sql(f"UPDATE {table.name} JOIN {named} ON {which} SET {changed}", (listed,))
+
+
+def _update_rows(
+    connection: Connection, table: Table, keys: Sequence[str], columns: Sequence[str], rows: Sequence[tuple]
+) -> None:
+    """One by one: values that are too long for a column of a table in JSON are few."""
+    changed = ", ".join(f"{column} = %s" for column in columns)
+    which = " AND ".join(f"{key} = %s" for key in keys)
+    connection.exec_driver_sql(f"UPDATE {table.name} SET {changed} WHERE {which}", list(rows))
+
+
+def add(connection: Connection, table: Table, key: str, column: str, changes: list[tuple]) -> int:
+    name = table.name
+    named, listed = _joined(table, [key, column], changes)
+    return connection.exec_driver_sql(
+        f"UPDATE {name} JOIN {named} ON {name}.{key} = {_taken(table, key)}"
+        f" SET {name}.{column} = {name}.{column} + c.{column}",
+        (listed,),
+    ).rowcount
+
+
+def any_of(ids: Sequence) -> tuple[str, tuple]:
+    return f"IN ({','.join(map(literal, ids))})", ()
+
+
+def exactly(table: Table, keys: joined.Keys, columns: Sequence[str], rows: Sequence[tuple]) -> tuple[str, tuple]:
+    given, listed = _given(table, keys, rows)
+    return joined.exactly(given, table, keys, columns, _FROM_GIVEN), (listed,)
+
+
+def above(table: Table, keys: joined.Keys, columns: Sequence[str], floors: Sequence[tuple]) -> tuple[str, tuple]:
+    given, listed = _given(table, keys, floors)
+    return joined.above(given, table, keys, columns, _FROM_GIVEN), (listed,)
+
+
+def nearest(
+    table: Table, keys: joined.Keys, columns: Sequence[str], rows: Sequence[tuple], floors: Mapping
+) -> tuple[str, tuple]:
+    """All of them: to look for one costs OceanBase as much as to read twenty that lie together."""
+    wanted = {which for which, _ in rows}
+    return above(table, keys, columns, [(which, floors[which]) for which in wanted])
+
+
+_FROM_GIVEN = "/*+ LEADING(c t) USE_NL(c t) */"  # OceanBase takes a table in JSON for one that nothing is known of
+
+
+def _given(table: Table, names: Sequence[str], rows: Iterable[tuple]) -> tuple[str, str]:
+    named, listed = _joined(table, names, rows)
+    return f"(SELECT {', '.join(f'{_taken(table, name)} AS {name}' for name in names)} FROM {named}) AS c", listed

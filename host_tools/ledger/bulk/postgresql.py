@@ -1,0 +1,82 @@
+"""PostgreSQL: rows by COPY, and arrays that a statement takes for a table."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Boolean, Connection, LargeBinary, String, Table
+
+from host_tools.ledger.bulk import joined
+
+
+def insert(connection: Connection, table: str, columns: Sequence[str], rows: Sequence[tuple], same: Mapping) -> None:
+    driver = connection.connection.driver_connection
+    assert driver is not None
+    alike = tuple(same.values())
+    with (
+        driver.cursor() as cursor,
+        cursor.copy(f"COPY {table} ({', '.join([*columns, *same])}) FROM STDIN") as copy,
+    ):
+        for row in rows:
+            copy.write_row(row + alike)
+
+
+def _unnested(table: Table, names: Sequence[str]) -> str:
+    arrays = ", ".join(f"%s::{_array_of(table.c[name].type)}" for name in names)
+    return f"unnest({arrays}) AS c ({', '.join(names)})"
+
+
+def _array_of(kind: Any) -> str:
+    for one, named in ((LargeBinary, "bytea"), (Boolean, "boolean"), (String, "text")):
+        if isinstance(kind, one):
+            return f"{named}[]"
+    return "bigint[]"
+
+
+def update(connection: Connection, table: Table, keys: Sequence[str], columns: Sequence[str], rows) -> None:
+    changed = ", ".join(f"{column} = c.{column}" for column in columns)
+    which = " AND ".join(f"{table.name}.{key} = c.{key}" for key in keys)
+    statement = f"UPDATE {table.name} SET {changed} FROM {_unnested(table, [*columns, *keys])} WHERE {which}"
+    connection.exec_driver_sql(statement, _arrays(rows))
+
+
+def add(connection: Connection, table: Table, key: str, column: str, changes: list[tuple]) -> int:
+    name = table.name
+    arrays = _arrays(changes)
+    locked = f"SELECT {key} FROM {name} WHERE {key} = ANY(%s) ORDER BY {key} FOR NO KEY UPDATE"
+    connection.exec_driver_sql(locked, arrays[:1]).all()
+    return connection.exec_driver_sql(
+        f"UPDATE {name} SET {column} = {name}.{column} + c.{column}"
+        f" FROM {_unnested(table, [key, column])} WHERE {name}.{key} = c.{key}",
+        arrays,
+    ).rowcount
+
+
+def any_of(ids: Sequence) -> tuple[str, tuple]:
+    return "= ANY(%s)", (list(ids),)
+
+
+def exactly(table: Table, keys: joined.Keys, columns: Sequence[str], rows: Sequence[tuple]) -> tuple[str, tuple]:
+    return joined.exactly(_unnested(table, keys), table, keys, columns), _arrays(rows)
+
+
+def above(table: Table, keys: joined.Keys, columns: Sequence[str], floors: Sequence[tuple]) -> tuple[str, tuple]:
+    return joined.above(_unnested(table, keys), table, keys, columns), _arrays(floors)
+
+
+def nearest(
+    table: Table, keys: joined.Keys, columns: Sequence[str], rows: Sequence[tuple], _floors: Mapping
+) -> tuple[str, tuple]:
+    group, place = keys
+    row = ", ".join(columns)
+
+    def of(side: str, order: str) -> str:
+        there = f"t.{group} = c.{group} AND t.{place} {side} c.{place}"
+        return f"(SELECT {row} FROM {table.name} t WHERE {there} ORDER BY t.{place} {order} LIMIT 1)"
+
+    both = f"{of('<=', 'DESC')} UNION ALL {of('>', 'ASC')}"
+    return f"SELECT n.* FROM {_unnested(table, keys)} CROSS JOIN LATERAL ({both}) n", _arrays(rows)
+
+
+def _arrays(rows: Sequence[tuple]) -> tuple[list, ...]:
+    """One for each column."""
+    return tuple(list(values) for values in zip(*rows, strict=True))

@@ -1,0 +1,209 @@
+"""Who is in good standing, and what the ledger knows of them that may speak against a plain record."""
+
+from bisect import bisect_left, insort
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple, cast
+
+from sqlalchemy import Connection, Row, literal_column, select
+
+from host_tools.ledger import bulk, evidence
+from host_tools.ledger.guarantee import watched
+from host_tools.ledger.parse import Credit, Debit, Limits, limits_in, links_in
+from host_tools.ledger.posting import Posting
+from host_tools.ledger.schema import certificates, devices, positions, revoked, transfers
+from protocol.errors import Refused
+from protocol.limits import check_days, check_visible
+from protocol.objects import OPERATOR_PAYEE, Certificate, Transfer
+
+_NOWHERE = 1 << 63  # above every position
+
+
+class _Row(NamedTuple):
+    """What is read of a payer."""
+
+    id: bytes
+    issue: int
+    frozen: str | None
+    paid_back: int | None
+    purse: int
+    head_seq: int
+    head_hash: bytes
+    base_seq: int
+    other_seq: int
+
+
+_ROW = select(*[devices.c[name] for name in _Row._fields])
+
+
+class Payer:
+    """A payer in good standing, and what the ledger knows of its journal next to the Transfers in question."""
+
+    __slots__ = ("_head_hash", "_older", "_others_from", "_seqs", "_spent", "base_seq", "head_seq", "limits", "purse")
+
+    def __init__(self, row: "_Row", certificate: bytes):
+        self.purse = row.purse
+        self.limits: Limits = limits_in(certificate)
+        self.base_seq = row.base_seq
+        self.head_seq = row.head_seq
+        self._head_hash = row.head_hash
+        self._others_from = _NOWHERE
+        self._older: dict[int, Limits] = {}
+        self._seqs: list[int] = []  # of what it has spent, in order
+        self._spent: dict[int, tuple[bytes, bytes]] = {}  # the hash and the Transfer, by seq
+
+    def had(self, issue: int, certificate: bytes) -> None:
+        """An older Certificate."""
+        self._older[issue] = limits_in(certificate)
+
+    def limits_under(self, issue: int) -> Limits | None:
+        return self.limits if issue == self.limits.issue else self._older.get(issue)
+
+    def commits_otherwise(self, seq: int) -> None:
+        """By a Statement or a Receipt: what lies at this position or above is for the rules."""
+        self._others_from = min(self._others_from, seq - 1)
+
+    def spent(self, seq: int, digest: bytes, transfer: bytes) -> None:
+        """One that it has spent."""
+        if seq not in self._spent:
+            insort(self._seqs, seq)
+            self._spent[seq] = digest, transfer
+
+    def paid(self, said: Credit | Debit, digest: bytes, transfer: bytes) -> bool:
+        """Whether the Transfer, whose hash is `digest`, fits between those next to it; it is known from then on."""
+        seq = said.seq
+        head_seq, head_hash = self.head_seq, self._head_hash
+        if seq <= head_seq or seq >= self._others_from or said.payer_issue != self.limits.issue or seq in self._spent:
+            return False
+        if seq - 1 == head_seq and said.previous != head_hash:
+            return False
+        at = bisect_left(self._seqs, seq)
+        below = self._seqs[at - 1] if at else 0
+        if below > self.base_seq:  # sums begin anew there
+            hash_there, signed = self._spent[below]
+            _, _, cumulative = links_in(signed)
+            if said.cumulative < cumulative + said.amount:
+                return False
+            if below == seq - 1 and hash_there != said.previous:
+                return False
+        if at < len(self._seqs):
+            above = self._seqs[at]
+            _, signed = self._spent[above]
+            previous, amount, cumulative = links_in(signed)
+            if cumulative < said.cumulative + amount:
+                return False
+            if above == seq + 1 and previous != digest:
+                return False
+        self._seqs.insert(at, seq)
+        self._spent[seq] = digest, transfer
+        return True
+
+
+def payers(connection: Connection, wanted: Iterable[bytes]) -> dict[bytes, Payer]:
+    """In good standing, on nobody's list, and all that they have spent lies under their newest Certificates."""
+    rows = map(_Row._make, bulk.fetch(connection, _ROW, devices.c.id, wanted))
+    good = {row.id: row for row in rows if not watched(row) and row.other_seq <= row.base_seq}
+    for (who,) in bulk.fetch(connection, select(revoked.c.who), revoked.c.who, good):
+        good.pop(who, None)
+    newest = [(who, row.issue) for who, row in good.items()]
+    held = bulk.exactly(connection, certificates, ("device", "issue"), ("device", "certificate"), newest)
+    found = {who: Payer(good[who], certificate) for who, certificate in held}
+    heads = {who: payer.head_seq for who, payer in found.items()}
+    for who, seq in bulk.above(connection, positions, ("device", "seq"), ("device", "seq"), heads):
+        found[who].commits_otherwise(seq)
+    for who, seq, _ in evidence.uncredited(connection, found):
+        found[who].commits_otherwise(seq)
+    return found
+
+
+def learn_spent(connection: Connection, found: Mapping[bytes, Payer], wanted: Iterable[tuple[bytes, int]]) -> None:
+    """What these payers have spent at these positions of their journals, or next below and above each.
+
+    That is enough under one Certificate: what fits between its neighbours, which fit among all the others, does so too.
+    """
+    row = ("payer", "seq", "hash", "transfer")
+    bases = {who: payer.base_seq for who, payer in found.items()}
+    for who, *one in bulk.nearest(connection, transfers, ("payer", "seq"), row, wanted, bases):
+        found[who].spent(*one)
+
+
+def learn_older(connection: Connection, found: Mapping[bytes, Payer], wanted: Iterable[bytes]) -> None:
+    """Older Certificates of these payers."""
+    for who, issue, certificate, _ in _certificates(connection, wanted):
+        found[who].had(issue, certificate)
+
+
+class Payee:
+    """A payee in good standing, and what others have shown of its journal from the ledger's head on."""
+
+    def __init__(self, device: Row):
+        self.purse: int = device.purse
+        self._head_seq: int = device.head_seq
+        self._watermark: int = device.watermark
+        self._issued: dict[int, Limits] = {}
+        self._installed: list[tuple[int, int]] = []
+        self._shown: dict[int, bytes] = {device.head_seq: device.head_hash}
+
+    def has(self, issue: int, certificate: bytes, installed_seq: int | None) -> None:
+        """One of its Certificates."""
+        self._issued[issue] = limits_in(certificate)
+        if installed_seq is not None:
+            self._installed.append((issue, installed_seq))
+
+    def signed(self, seq: int, digest: bytes) -> None:
+        """What others have shown of its journal."""
+        self._shown[seq] = digest
+
+    def commits(self, seq: int, digest: bytes, previous: bytes) -> bool:
+        """Whether a Receipt above the head fits what it is known to have signed, which it is among from then on."""
+        if seq <= self._head_seq or self._shown.get(seq, digest) != digest:
+            return False
+        if self._shown.get(seq - 1, previous) != previous:
+            return False
+        self._shown[seq] = digest
+        self._shown[seq - 1] = previous
+        return True
+
+    def takes(self, said: Credit | Debit, receipt_seq: int, paying: Limits | None) -> bool:
+        """Whether an honest payee credits it: what `transfers.refusal_of` asks, of a payer that no list names."""
+        paid = self._issued.get(said.payee_issue)
+        if paid is None or paying is None or said.number < self._watermark or paying.valid_until < paid.valid_from:
+            return False
+        for issue, seq in self._installed:
+            if issue > said.payee_issue and seq < receipt_seq:
+                return False
+        try:
+            check_days(cast(Certificate, paying), paid.valid_from)
+            check_visible(cast(Transfer, said), cast(Certificate, paying), cast(Certificate, paid), False)
+        except Refused:
+            return False
+        return True
+
+
+def payees(connection: Connection, rows: Mapping[bytes, Row]) -> dict[bytes, Payee]:
+    """Those of these devices that are in good standing and no operator's."""
+    found = {who: Payee(row) for who, row in rows.items() if not watched(row) and row.kind >> 4 != OPERATOR_PAYEE}
+    for who, *certificate in _certificates(connection, found):
+        found[who].has(*certificate)
+    return found
+
+
+def fitting(connection: Connection, postings: Iterable[Posting]) -> dict[bytes, Posting]:
+    """Those that go on where the ledger's head is, and bring all that others have shown of their journals above it."""
+    offered = {one.device.id: one for one in postings if one.joins(one.found[0])}
+    by_device: dict[bytes, list[tuple[int, bytes]]] = {}
+    for who, seq, digest in evidence.shown(connection, {who: one.head[0] for who, one in offered.items()}):
+        by_device.setdefault(who, []).append((seq, digest))
+    return {who: one for who, one in offered.items() if one.found[0].fits(one.head, by_device.get(who, ()))}
+
+
+_LAST = 30  # Certificates back: a month of syncs whose answers were lost; older ones are for the rules
+
+
+def _certificates(connection: Connection, wanted: Iterable[bytes]) -> Iterator[tuple]:
+    """Of these devices: `(device, issue, certificate, installed_seq)`."""
+    recent = (certificates.c.device == devices.c.id) & (
+        certificates.c.issue > devices.c.issue - literal_column(str(_LAST))
+    )
+    row = (certificates.c.issue, certificates.c.certificate, certificates.c.installed_seq)
+    query = select(devices.c.id, *row).select_from(devices).join(certificates, recent)
+    return bulk.fetch(connection, query, devices.c.id, wanted)

@@ -1,0 +1,30 @@
+"""OceanBase's kernel as one process: the server in the package pylibseekdb."""
+
+import importlib.util
+from pathlib import Path
+
+from tests.engines.server import NotHere, Server, free_port
+
+
+class SeekDB(Server):
+    name = "seekdb"
+    memory = "1G"  # the least that it runs with
+
+    def prepare(self) -> None:
+        found = importlib.util.find_spec("pylibseekdb")
+        if found is None or found.origin is None:
+            raise NotHere("pylibseekdb is not installed; it has wheels for Linux on x86-64")
+        self._binary = Path(found.origin).with_name("seekdb")
+        self._port = free_port()
+
+    def command(self) -> list[str]:
+        settings = (f"memory_budget={self.memory}", "log_disk_size=2G")
+        options = [word for setting in settings for word in ("--parameter", setting)]
+        where = ["--nodaemon", "--port", str(self._port), "--base-dir", str(self.folder / "data")]
+        return ["env", "TELEMETRY_ENABLED=false", str(self._binary), *where, *options]
+
+    def url(self, database: str) -> str:
+        return f"mysql+pymysql://root@127.0.0.1:{self._port}/{database}"
+
+    def admin_url(self) -> str:
+        return self.url("test")
