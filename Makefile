@@ -8,11 +8,11 @@ STUBS := micropython-esp32-stubs==1.26.0.post1
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-setup lint firmware flash pictures model torture bench-crypto bench-tap bench-journal clean
+.PHONY: help setup demo test test-setup lint firmware flash pictures model torture torture-engines test-cluster bench-crypto bench-tap bench-journal clean
 .DELETE_ON_ERROR:
 
 help: ## List what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-21s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.run-time ## Install the run-time part into .venv
 
@@ -47,6 +47,13 @@ model: test-setup ## Search the protocol's model for a state that loses or makes
 
 torture: test-setup ## Attack everything at full length: two hours on two cores; the last line is JSON
 	@$(BIN)/python -m tests.torture
+
+torture-engines: test-setup ## Kill each database and the service on it 200 times while they settle: 80 minutes; the last line is JSON
+	@$(BIN)/python -m tests.engines.kills
+
+test-cluster: test-setup ## Kill a node of a MariaDB Galera cluster while it settles (installs Debian's where it can)
+	@.ci/debian "mariadbd mariadb-install-db" "mariadb-server-core mariadb-client-core galera-4" "no cluster is killed"
+	$(BIN)/pytest -m cluster tests/engines
 
 bench-crypto: test-setup ## Count what the devices' cryptography costs on each kind of chip
 	@$(BIN)/jiaozi bench crypto

@@ -9,7 +9,7 @@ import typer
 
 from host_tools import carrier
 from host_tools.cli import home as homes
-from host_tools.cli import links, money, options, output
+from host_tools.cli import links, money, options, output, remote
 from host_tools.cli.currencies import Currency
 from host_tools.cli.exits import BadInput
 from host_tools.cli.home import Home
@@ -120,11 +120,15 @@ def unblock_pin(
     home: options.Home = options.DEFAULT_HOME,
     ledger: options.LedgerUrl = None,
     passphrase_file: options.PassphraseFile = None,
+    token_file: options.TokenFile = None,
     as_json: options.Json = False,
 ) -> None:
-    """Sign the operator's order that unblocks the PIN of the connected device. See its owner's papers first."""
-    argument = _FORGET_PIN if forget else _KEEP_PIN
-    row, signed = _ordered(Home(home, ledger), device, port, reader, passphrase_file, UNBLOCK_PIN, argument)
+    """Sign the operator's order that unblocks the PIN of the connected device. See its owner's papers first.
+
+    Over a service it needs a token: `read`, `devices`.
+    """
+    what = (UNBLOCK_PIN, _FORGET_PIN if forget else _KEEP_PIN)
+    row, signed = _ordered(Home(home, ledger), device, port, reader, passphrase_file, token_file, *what)
     facts = {"device": row["id"], "name": row["name"], "order": signed.number, "forgotten": forget}
     text = "has no PIN any more." if forget else "takes its PIN again, with all its tries."
     output.tell(as_json, facts, output.done(f"{row['name']} {text}"))
@@ -137,13 +141,15 @@ def lock(
     home: options.Home = options.DEFAULT_HOME,
     ledger: options.LedgerUrl = None,
     passphrase_file: options.PassphraseFile = None,
+    token_file: options.TokenFile = None,
     as_json: options.Json = False,
 ) -> None:
     """Close MicroPython's prompt on a device for good: its cable then takes the protocol's commands and nothing else.
 
-    Needs the key of the device's operator. New code keeps it closed. docs/hardening.md says what is left open.
+    Needs the key of the device's operator; over a service a token: `read`, `devices`. New code keeps it closed.
+    docs/hardening.md says what is left open.
     """
-    row, signed = _ordered(Home(home, ledger), device, port, reader, passphrase_file, CLOSE_PROMPT, 0)
+    row, signed = _ordered(Home(home, ledger), device, port, reader, passphrase_file, token_file, CLOSE_PROMPT, 0)
     facts = {"device": row["id"], "name": row["name"], "order": signed.number}
     output.tell(
         as_json,
@@ -159,11 +165,18 @@ def _ordered(
     port: str | None,
     reader: str | None,
     passphrase_file: Path | None,
+    token_file: Path | None,
     what: int,
     argument: int,
 ) -> tuple[dict, Order]:
     """Have the connected device, which must be the one that is named, do an Order of its operator."""
     links.check(port, reader)
+    if here.is_service:
+        with remote.ledger(here, token_file, True) as books, links.device(port, reader) as client:
+            row = books.device(carrier.own_id(client))
+            if device != row["name"] and not row["id"].startswith(device.lower()):
+                raise carrier.other_device(row["id"], device)
+            return row, carrier.order(client, books, None, what, argument, homes.now())
     with here.ledger() as books:
         row = homes.find_device(books, device)
         signer = here.operator_signer(row["operator"], passphrase_file)

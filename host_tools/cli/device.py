@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from host_tools import carrier
-from host_tools.cli import control, journal_view, links, moving, options, output
+from host_tools.cli import control, journal_view, links, moving, options, output, remote
 from host_tools.cli import home as homes
 from host_tools.cli.currencies import Currency
 from host_tools.cli.exits import BadInput
@@ -105,9 +105,13 @@ def personalise(
     home: options.Home = options.DEFAULT_HOME,
     ledger: options.LedgerUrl = None,
     passphrase_file: options.PassphraseFile = None,
+    token_file: options.TokenFile = None,
     as_json: options.Json = False,
 ) -> None:
-    """Set up a new device: it makes its key, the operator certifies it. Cut off? Run the same again."""
+    """Set up a new device: it makes its key, the operator certifies it. Cut off? Run the same again.
+
+    Over a service it needs a token: `read`, `devices`.
+    """
     if kind not in KINDS:
         raise BadInput(f"{kind!r} is no kind of device. There are: {', '.join(KINDS)}.")
     if not 0 <= mcc <= 9999 or (kind == "terminal") != (mcc > 0):
@@ -115,14 +119,23 @@ def personalise(
     links.check(port, reader)
     title = homes.checked_name(account if name is None else name, "a device")
     here = Home(home, ledger)
-    number = here.operator_number(operator)
-    with here.ledger() as books:
-        currency = homes.currency_of(books, number)
-        target = homes.account_number(books, number, account)
-        signer = here.operator_signer(number, passphrase_file)
-        with links.device(port, reader) as client:
-            who = carrier.personalise(client, books, signer, number, KINDS[kind], mcc, target, title, homes.now())
+    what = (KINDS[kind], mcc)
+    if here.is_service:
+        with remote.ledger(here, token_file, True) as books, links.device(port, reader) as client:
+            row = books.account_called(account)
+            number = row["operator"]
+            currency = homes.currency_of(books, number)
+            who = carrier.personalise(client, books, None, number, *what, row["account"], title, homes.now())
             certificate = carrier.own_certificate(client)
+    else:
+        number = here.operator_number(operator)
+        with here.ledger() as books:
+            currency = homes.currency_of(books, number)
+            target = homes.account_number(books, number, account)
+            signer = here.operator_signer(number, passphrase_file)
+            with links.device(port, reader) as client:
+                who = carrier.personalise(client, books, signer, number, *what, target, title, homes.now())
+                certificate = carrier.own_certificate(client)
     facts = {
         "device": who.hex(),
         "name": title,
@@ -141,6 +154,7 @@ app.command()(moving.load)
 app.command()(moving.redeem)
 app.command()(control.lost)
 app.command()(control.lock)
+app.command("unblock-pin", hidden=True)(control.unblock_pin)  # stands under `operator`, whose decision it is
 app.command()(harden)
 
 
@@ -173,7 +187,7 @@ def kind_name(kind: int) -> str:
 def _known_currency(home: Home, operator: int) -> Currency | None:
     """Of the device's operator, if the ledger is here and knows it: looking at a device needs neither."""
     try:
-        with home.ledger() as books:
+        with remote.ledger(home) if home.is_service else home.ledger() as books:
             return homes.currency_of(books, operator)
     except LedgerError:
         return None

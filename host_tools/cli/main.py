@@ -9,7 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from typer.exceptions import TyperException
 
 from host_tools.causes import UPDATE, explain
-from host_tools.cli import board, device, exits, fraud, ledger, operator, output, streams
+from host_tools.cli import board, device, exits, fraud, ledger, operator, output, streams, token
 from host_tools.cli.bench import bench
 from host_tools.cli.build import build
 from host_tools.cli.demo import demo
@@ -17,6 +17,7 @@ from host_tools.cli.doctor import doctor
 from host_tools.cli.exits import Exit
 from host_tools.cli.flash import flash
 from host_tools.cli.report import report
+from host_tools.cli.serve import serve
 from host_tools.cli.sim import sim
 from host_tools.cli.sync import sync
 from protocol.errors import DecodeError, Refused
@@ -34,11 +35,13 @@ app.add_typer(ledger.app, name="ledger")
 app.add_typer(device.app, name="device")
 app.add_typer(fraud.app, name="fraud")
 app.add_typer(board.app, name="board")
+app.add_typer(token.app, name="token")
 app.command()(build)
 app.command()(flash)
 app.command()(doctor)
 app.command()(sync)
 app.command()(report)
+app.command()(serve)
 app.command()(demo)
 app.add_typer(sim, name="sim")
 app.add_typer(bench, name="bench")

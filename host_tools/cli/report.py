@@ -1,22 +1,27 @@
-"""`jiaozi report`: what the books say, in full, of one device, or of one account."""
+"""`jiaozi report`: what the books say, in full, of one device, or of one account; or of some days (`activity`)."""
 
 import re
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import RenderableType
 
-from host_tools.cli import control, options, output
+from host_tools.cli import activity, control, journal_view, options, output, remote
 from host_tools.cli import home as homes
+from host_tools.cli.activity import Asked, By
 from host_tools.cli.currencies import Currency
 from host_tools.cli.device import kind_name
 from host_tools.cli.exits import BadInput
 from host_tools.cli.home import Home
 from host_tools.cli.ledger import PARTS
 from host_tools.ledger import Ledger
-from protocol.objects import OPERATOR_PAYEE
+from host_tools.ledger.reports.span import Span
+from protocol.errors import DecodeError
+from protocol.objects import DAY_S, OPERATOR_PAYEE
 
 _LONG_ID = re.compile(r"\b([0-9a-f]{64}|[0-9a-f]{32})\b")
+_WHOLE_ID = re.compile("[0-9a-f]{32}")
 
 
 def report(
@@ -29,15 +34,59 @@ def report(
     account: Annotated[
         str | None, typer.Option("--account", metavar="NAME", show_default=False, help="One account, by name.")
     ] = None,
-    operator: options.Operator = None,
+    by: Annotated[
+        By | None,
+        typer.Option(
+            "--by", metavar="WHAT", show_default=False, help="What moved over some days: by operator, device or day."
+        ),
+    ] = None,
+    positions: Annotated[bool, typer.Option("--positions", help="What operators owe each other, netted.")] = False,
+    first: Annotated[
+        str | None,
+        typer.Option(
+            "--from", metavar="DAY", show_default=False, help="First day, like 2026-11-01 (UTC); 30 days up to --to."
+        ),
+    ] = None,
+    last: Annotated[
+        str | None, typer.Option("--to", metavar="DAY", show_default=False, help="Last day; today without it.")
+    ] = None,
+    csv: Annotated[
+        str | None,
+        typer.Option(
+            "--csv", metavar="FILE", show_default=False, help="Write the lines as CSV to a new file, or - for stdout."
+        ),
+    ] = None,
+    operator: Annotated[
+        int | None,
+        typer.Option(
+            "--operator",
+            metavar="NUMBER",
+            show_default=False,
+            help="Only this operator's; of --account whose, not needed if there is one key here.",
+        ),
+    ] = None,
     home: options.Home = options.DEFAULT_HOME,
     ledger: options.LedgerUrl = None,
+    token_file: options.TokenFile = None,
     as_json: options.Json = False,
 ) -> None:
-    """Where every issued unit is and the state of devices; or one device's payments; or one account's postings."""
+    """Where every issued unit is and the state of devices; or one device's payments; or one account's postings.
+
+    With --by or --positions: what moved over some days, which a service tells as well (--ledger https://...).
+    """
+    here = Home(home, ledger)
+    if positions and by:
+        raise BadInput("Choose one: --by or --positions.")
+    if positions or by:
+        if account or (device and by is not By.DAY):
+            raise BadInput("Of one device there is --by day, and --account goes with neither --by nor --positions.")
+        span = activity.span_of(first, last, homes.now() // DAY_S)
+        _tell_activity(here, Asked(by, span, operator, None, csv), device, token_file, as_json)
+        return
+    if first or last or csv:
+        raise BadInput("--from, --to and --csv go with --by or --positions.")
     if device and account:
         raise BadInput("Choose one: --device or --account.")
-    here = Home(home, ledger)
     with here.ledger() as books:
         currency = homes.ledger_currency(books)
         if device:
@@ -49,11 +98,28 @@ def report(
     output.tell(as_json, {"currency": output.currency_facts(currency), **facts}, *parts)
 
 
+def _tell_activity(here: Home, asked: Asked, device: str | None, token_file: Path | None, as_json: bool) -> None:
+    """From the database, or from the service, which shows a token's own operator only."""
+    if not here.is_service:
+        with here.ledger() as books:
+            who = bytes.fromhex(homes.find_device(books, device)["id"]) if device else None
+            activity.tell(books, asked._replace(device=who), homes.ledger_currency(books), as_json)
+        return
+    if asked.operator is not None:
+        raise BadInput("A service shows the figures of its token's operator. Leave --operator out.")
+    if device and not _WHOLE_ID.fullmatch(device):
+        raise BadInput("A service finds a device by its whole id only: type its 32 hex digits.")
+    with remote.ledger(here, token_file, with_token=True) as service:
+        (own,) = service.by_operator(Span(asked.span.last, asked.span.last))
+        who = bytes.fromhex(device) if device else None
+        activity.tell(service, asked._replace(device=who), homes.currency_of(service, own["operator"]), as_json)
+
+
 def _of_all(books: Ledger, currency: Currency | None) -> tuple[dict, list[RenderableType]]:
     money = books.reconciliation()
     everybody = books.devices(homes.now())
     devices = [row for row in everybody if row["kind"] >> 4 != OPERATOR_PAYEE]
-    letters, evidence = books.dead_letters(), books.evidence()
+    letters, evidence = [_letter(row) for row in books.dead_letters()], books.evidence()
     names = {row["id"]: row["name"] for row in everybody}
     parts: list[RenderableType] = [_money(money, currency)]
     if devices:
@@ -74,10 +140,17 @@ def _of_all(books: Ledger, currency: Currency | None) -> tuple[dict, list[Render
     parts += _waiting(waiting, names, currency) + _decided(decisions, names, currency)
     if letters:
         rows = [
-            (output.time_text(row["at"]), names.get(row["device"], output.short(row["device"])), row["reason"])
+            (
+                output.time_text(row["at"]),
+                names.get(row["device"], output.short(row["device"])),
+                "" if row["seq"] is None else str(row["seq"]),
+                row["kind"] or "unreadable",
+                row["reason"],
+            )
             for row in letters
         ]
-        parts += [output.heading("Records not taken"), output.listing(("when", "device", "why"), rows)]
+        columns = ("when", "device", "seq", "record", "why")
+        parts += [output.heading("Records not taken"), output.listing(columns, rows, ("seq",))]
     if evidence:
         rows = [
             (output.time_text(row["at"]), names.get(row["device"], output.short(row["device"])), row["what"])
@@ -86,6 +159,15 @@ def _of_all(books: Ledger, currency: Currency | None) -> tuple[dict, list[Render
         parts += [output.heading("Evidence of fraud"), output.listing(("when", "device", "what"), rows)]
     facts = {"devices": devices, "waiting": waiting, "decisions": decisions}
     return {**money, **facts, "dead_letters": letters, "evidence": evidence}, parts
+
+
+def _letter(letter: dict) -> dict:
+    """With the record's `seq` and `kind`, as it says itself; None where it cannot be read."""
+    try:
+        said = journal_view.facts(bytes.fromhex(letter["record"]))
+    except DecodeError:
+        return letter | {"seq": None, "kind": None}
+    return letter | {"seq": said["seq"], "kind": said["kind"]}
 
 
 def _waiting(waiting: list[dict], names: dict[str, str], currency: Currency | None) -> list[RenderableType]:
