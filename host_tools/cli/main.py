@@ -12,6 +12,7 @@ from host_tools.causes import UPDATE, explain
 from host_tools.cli import board, device, exits, fraud, ledger, operator, output, streams, token
 from host_tools.cli.bench import bench
 from host_tools.cli.build import build
+from host_tools.cli.city import city
 from host_tools.cli.demo import demo
 from host_tools.cli.doctor import doctor
 from host_tools.cli.exits import Exit
@@ -45,6 +46,7 @@ app.command()(serve)
 app.command()(demo)
 app.add_typer(sim, name="sim")
 app.add_typer(bench, name="bench")
+app.command()(city)
 
 
 def run(arguments: list[str] | None = None) -> int:

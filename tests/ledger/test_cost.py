@@ -1,0 +1,170 @@
+"""What a settlement costs the database: no more statements for more sales, none that reads a whole table, and for a
+device's sync nothing that depends on how much else the ledger holds."""
+
+from collections import Counter
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import pytest
+from sqlalchemy import event
+
+from host_tools.city.population import payee_uploads, population
+from host_tools.ledger import Ledger, Settlement, Upload, engines
+from tests.ledger.world import Town, clone, sale
+
+# Read on purpose: the one row of ledger_info, and what is given with the statement itself.
+WHOLE = {"ledger_info", "(subquery-1)", "c"}
+
+
+@pytest.fixture
+def statements(town):
+    """Every SQL statement of the ledger from here on, with its parameters."""
+    seen: list[tuple[str, tuple]] = []
+
+    def note(_connection, _cursor, statement, parameters, _context, _many):
+        seen.append((statement, parameters))
+
+    event.listen(town.ledger._engine, "before_cursor_execute", note)
+    return seen
+
+
+def whole_tables_read(town, statements) -> set[str]:
+    found = set()
+    with engines.reader(town.ledger._engine).connect() as connection:
+        for text, parameters in dict(statements).items():
+            if not text.startswith(("SELECT", "UPDATE", "DELETE")):
+                continue
+            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", parameters).all()
+            lines = [row[-1].split() for row in plan]
+            found |= {
+                words[1]
+                for words in lines
+                if words[0] == "SCAN" and words[1:] != ["CONSTANT", "ROW"] and words[1] not in WHOLE
+            }
+    return found
+
+
+def settled(town, device, statements) -> int:
+    """How many statements one settlement took."""
+    nonce_and_records = town.statement(device)
+    statements.clear()
+    town.ledger.settle(town.signer_of(device), *nonce_and_records, town.now)
+    return len(statements)
+
+
+def test_no_settlement_reads_a_whole_table(town, statements):
+    shop, kiosk = town.device("shop", "terminal"), town.device("kiosk", "terminal")
+    wallet = town.device("wallet", balance=900)
+    twin = clone(wallet)
+    sale(shop, wallet, 100)
+    sale(kiosk, twin, 50)
+    sale(kiosk, twin, 850)
+    town.ledger.order_load(town.signer_of(shop), shop.id, 5, town.now)
+    town.ledger.report_lost(town.signer_of(kiosk), kiosk.id, town.now)
+    statements.clear()
+    for device in (shop, kiosk, twin, wallet, shop):
+        town.ledger.settle(town.signer_of(device), *town.statement(device), town.now)
+    assert town.frozen(wallet)
+    assert len(statements) > 100
+    assert whole_tables_read(town, statements) == set()
+
+
+def test_settlement_of_sales_takes_as_many_statements_however_many_there_are_and_were(town, statements):
+    shop, wallet = town.device("shop", "terminal"), town.device("wallet", balance=900)
+    counts = []
+    for payments in (5, 5, 10, 5):
+        for _ in range(payments):
+            sale(shop, wallet, 1)
+        counts.append(settled(town, shop, statements))
+        town.sync(wallet)
+        town.sync(shop)
+    for _ in range(5):
+        sale(shop, wallet, 1)
+    counts.append(settled(town, shop, statements))
+    assert len(set(counts[1:])) == 1
+
+
+# A device's sync costs what the device brings
+
+
+@dataclass
+class Cost:
+    """What a call asks of SQLite: `steps` are the instructions of its virtual machine, by statement."""
+
+    statements: int = 0
+    rows: int = 0
+    fetched_bytes: int = 0
+    steps: Counter[str] = field(default_factory=Counter)
+
+    def row(self, _cursor, row: tuple) -> tuple:
+        self.rows += 1
+        self.fetched_bytes += sum(len(value) if isinstance(value, bytes | str) else 8 for value in row)
+        return row
+
+
+@contextmanager
+def counted(ledger: Ledger):
+    """The cost of all that the ledger does meanwhile."""
+    cost, running = Cost(), [""]
+    engine = ledger._engine
+
+    def statement(_connection, _cursor, text, _parameters, _context, _many):
+        cost.statements += 1
+        running[0] = text
+
+    def step() -> int:
+        cost.steps[running[0]] += 1
+        return 0
+
+    def checkout(connection, _record, _proxy):
+        connection.row_factory = cost.row
+        connection.set_progress_handler(step, 1)
+
+    def checkin(connection, _record):
+        connection.row_factory = None
+        connection.set_progress_handler(None, 0)
+
+    listened = [("before_cursor_execute", statement), ("checkout", checkout), ("checkin", checkin)]
+    for name, listener in listened:
+        event.listen(engine, name, listener)
+    yield cost
+    for name, listener in listened:
+        event.remove(engine, name, listener)
+
+
+def cost_of_syncs(folder, others: int) -> list[tuple[int, int, int, int]]:
+    """Of a shop's and a wallet's sync in a ledger with so many other wallets."""
+    folder.mkdir()
+    town = Town(folder)
+    shop, wallet = town.device("shop", "terminal"), town.device("wallet", balance=900)
+    ledger, signer = town.ledger, town.operators[1].key
+    people = population(ledger, signer, 1, others, others // 4, 1, town.now)
+    uploads = list(payee_uploads(people, 10 * others, 1, largest=50))
+    nonces = ledger.begin_syncs([one.device for one in uploads], town.now)
+    brought = [
+        Upload(signer, one.statement(nonce), one.records) for one, (nonce, _) in zip(uploads, nonces, strict=True)
+    ]
+    for settled in ledger.settle_many(brought, town.now):
+        assert isinstance(settled, Settlement) and settled.certified and not settled.dead_letters
+    found = []
+    for _ in range(2):
+        for _ in range(20):
+            sale(shop, wallet, 1)
+        for device in (shop, wallet):
+            with counted(ledger) as cost:
+                statement, records = town.statement(device)
+                settled = ledger.settle(signer, statement, records, town.now)
+            town.install(device, settled)
+            assert settled.certified and settled.accepted == len(records)
+            steps = sum(cost.steps.values())
+            found.append((cost.statements, cost.rows, cost.fetched_bytes, steps))
+    ledger.close()
+    return found
+
+
+def test_sync_of_a_device_costs_the_same_in_a_ledger_that_holds_twenty_times_as_much(tmp_path):
+    small, large = cost_of_syncs(tmp_path / "small", 8), cost_of_syncs(tmp_path / "large", 160)
+    for one, other in zip(small, large, strict=True):
+        assert one[:3] == other[:3]
+        assert abs(one[3] - other[3]) < 0.01 * one[3], "a step of an index more or less, as the ids lie"
+    assert all(part > 0 for cost in small for part in cost)
