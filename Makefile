@@ -8,7 +8,7 @@ STUBS := micropython-esp32-stubs==1.26.0.post1
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-setup lint firmware flash pictures model torture torture-engines test-cluster bench-crypto bench-tap bench-journal clean
+.PHONY: help setup demo test test-setup lint firmware flash pictures model torture torture-engines test-cluster bench-crypto bench-tap bench-journal bench-settlement bench-settlement-flat clean
 .DELETE_ON_ERROR:
 
 help: ## List what can be made
@@ -63,6 +63,14 @@ bench-tap: test-setup ## Model how long a sale takes on real boards, part by par
 
 bench-journal: test-setup ## Time how long a start takes to read a full journal of 1 MB
 	@$(BIN)/python -m tests.persistence.recovery_time
+
+bench-settlement: test-setup ## Measure how fast the ledger settles on three engines, as JSON: [ARGS="--engines sqlite"]
+	@.ci/debian "postgres" "postgresql" "PostgreSQL is not measured" >&2
+	@$(BIN)/python -m tests.benchmarks.settlement $(ARGS)
+
+bench-settlement-flat: test-setup ## The same again with 5,000,000 Transfers in the ledger (an hour): [ARGS="--engines sqlite"]
+	@.ci/debian "postgres" "postgresql" "PostgreSQL is not measured" >&2
+	@$(BIN)/python -m tests.benchmarks.settlement --fill 5000000 $(ARGS)
 
 clean: ## Remove what was built; .venv and typings stay
 	rm -rf build .pytest_cache .ruff_cache .hypothesis

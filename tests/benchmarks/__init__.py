@@ -1,0 +1,1 @@
+"""How fast the ledger settles on real database servers: `make bench-settlement`, `make bench-settlement-flat`."""

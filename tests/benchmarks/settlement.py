@@ -1,0 +1,195 @@
+"""How many Transfers a second the ledger settles, beside how many it could if it only checked their signatures.
+
+    python -m tests.benchmarks.settlement [--transfers N] [--engines sqlite,postgresql,oceanbase] [--fill N] ...
+
+prints a JSON list with one object for each engine; docs/benchmarks.md says what is in it. Exit status 0 only if every
+engine that was asked for was there.
+"""
+
+import argparse
+import json
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from host_tools.ledger.settlement import BATCH
+from tests.benchmarks.memory import peak_bytes
+from tests.benchmarks.processes import Child, Settling, Verifying
+from tests.benchmarks.uploads import Source
+from tests.engines.postgresql import PostgreSQL
+from tests.engines.seekdb import SeekDB
+from tests.engines.server import NotHere, Server
+
+
+class RoomySeekDB(SeekDB):
+    memory = "4G"  # with less it compacts its tables all the time, on the cores that are measured
+
+
+ENGINES: dict[str, type[Server] | None] = {"sqlite": None, "postgresql": PostgreSQL, "oceanbase": RoomySeekDB}
+MUST_REACH = {"sqlite": 0.75, "postgresql": 0.60, "oceanbase": 0.40}
+MUST_STAY = 0.8  # of the rate, once the ledger is filled
+WARM_UP = 1_000  # Transfers that start the processes and fill the caches
+
+
+class Bench:
+    """One engine's ledger, who makes uploads for it, and the two processes that are measured."""
+
+    def __init__(self, url: str, folder: Path, options: argparse.Namespace):
+        self._options = options
+        self.source = Source(url, folder, options.seed)
+        self._settling = Child(Settling, url)
+        self._verifying = Child(Verifying)
+
+    def close(self) -> None:
+        for part in (self._settling, self._verifying, self.source):
+            part.close()
+
+    def warm_up(self) -> None:
+        path = self._make(WARM_UP)
+        self._verifying.do(path)
+        self._settling.do(path)
+        path.unlink()
+
+    def round(self) -> dict[str, Any]:
+        """A file's signatures are checked by themselves, and then it is settled. Rates are in Transfers.
+
+        In this order, since a server has work of its own after a settlement; it does that while the file is made.
+        """
+        transfers = self._options.transfers
+        path = self._make(transfers)
+        verified, settled = self._verifying.do(path), self._settling.do(path)
+        path.unlink()
+        return {
+            "settled_per_second": round(transfers / settled["seconds"]),
+            "verified_per_second": round(transfers / verified["seconds"]),
+            "signatures_per_second": round(verified["signatures"] / verified["seconds"]),
+        }
+
+    def fill(self, transfers: int) -> None:
+        """Settle so many. Nothing is measured: the next file is made meanwhile."""
+        begun: Path | None = None
+        for start in range(0, transfers, self._options.transfers):
+            path = self._make(min(self._options.transfers, transfers - start))
+            if begun is not None:
+                self._settling.result()
+                begun.unlink()
+            self._settling.begin(path)
+            begun = path
+            tell(f"{start:,} of {transfers:,} are settled")
+        if begun is not None:
+            self._settling.result()
+
+    def finish(self) -> dict[str, Any]:
+        self._verifying.finish()
+        return self._settling.finish()
+
+    def _make(self, transfers: int) -> Path:
+        return self.source.make(transfers, self._options.statement_max, self._options.wallets)
+
+
+def measure(engine: str, options: argparse.Namespace) -> dict[str, Any]:
+    """The object of one engine. Raises `NotHere`, `Wrong`."""
+    with running(engine) as (server, url, folder), closing(Bench(url, folder, options)) as bench:
+        bench.warm_up()
+        before = rates(bench, options, engine)
+        facts = {"engine": engine, "transfers": options.transfers, **before}
+        if options.fill:
+            bench.fill(options.fill)
+            after = rates(bench, options, engine)
+            facts["filled"] = {"transfers_before": options.fill, **after}
+            facts["flatness"] = round(after["settled_per_second"] / before["settled_per_second"], 3)
+            facts["flatness_must_reach"] = MUST_STAY
+        finished = bench.finish()
+        return facts | {
+            "peak_memory_bytes": finished["peak_memory_bytes"],
+            "server_peak_memory_bytes": peak_bytes(server.pid) if server is not None else None,
+            "ratio_must_reach": MUST_REACH[engine],
+            "batch": BATCH,
+            "statement_max": options.statement_max,
+            "syncs_begun_per_second": round(bench.source.begun / bench.source.begun_s),
+            "settings": finished["settings"],
+        }
+
+
+def rates(bench: Bench, options: argparse.Namespace, engine: str) -> dict[str, Any]:
+    """The middle ones of some rounds, and all of them."""
+    rounds: list[dict[str, Any]] = []
+    for number in range(options.rounds):
+        rounds.append(bench.round())
+        tell(f"{engine}, round {number + 1}: {rounds[-1]}")
+    middle = {name: round(median(one[name] for one in rounds)) for name in rounds[0]}
+    ratio = round(middle["settled_per_second"] / middle["verified_per_second"], 3)
+    return {
+        "settled_per_second": middle["settled_per_second"],
+        "verified_per_second": middle["verified_per_second"],
+        "ratio": ratio,
+        "signatures_per_second": middle["signatures_per_second"],
+        "rounds": rounds,
+    }
+
+
+@contextmanager
+def running(engine: str) -> Iterator[tuple[Server | None, str, Path]]:
+    """An empty database of this engine, by its URL, and a folder beside it. Raises `NotHere`."""
+    kind = ENGINES[engine]
+    with tempfile.TemporaryDirectory(prefix="bench-settlement-") as scratch:
+        folder = Path(scratch)
+        if kind is None:
+            yield None, f"sqlite:///{folder / 'ledger.db'}", folder
+            return
+        with closing(kind()) as server:
+            server.start()
+            yield server, server.database(), folder
+
+
+def tell(what: str) -> None:
+    """How it goes, beside the result."""
+    print(what, file=sys.stderr, flush=True)
+
+
+def parsed(words: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--transfers", type=_positive, default=100_000, help="of one round (%(default)s)")
+    parser.add_argument("--rounds", type=_positive, default=3, help="of which the middle one counts (%(default)s)")
+    parser.add_argument("--wallets", type=_positive, help="that pay in one round (one for 50 Transfers)")
+    parser.add_argument("--statement-max", type=_positive, default=500, help="Transfers of an upload (%(default)s)")
+    parser.add_argument("--engines", type=_engines, default=list(ENGINES), help=f"some of {','.join(ENGINES)}")
+    parser.add_argument("--seed", type=int, default=1, help="the same number makes the same people and payments")
+    parser.add_argument("--fill", type=_positive, default=0, help="settle so many more, then measure again")
+    return parser.parse_args(words)
+
+
+def _positive(word: str) -> int:
+    if not word.isdecimal() or not int(word):
+        raise argparse.ArgumentTypeError(f"{word!r} is no number from 1 on")
+    return int(word)
+
+
+def _engines(words: str) -> list[str]:
+    chosen = words.split(",")
+    unknown = [word for word in chosen if word not in ENGINES]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(ENGINES)}")
+    return chosen
+
+
+def main(words: list[str] | None = None) -> int:
+    options = parsed(words)
+    found: list[dict[str, Any]] = []
+    for engine in options.engines:
+        try:
+            found.append(measure(engine, options))
+        except NotHere as reason:
+            tell(f"{engine} is left out: {reason}")
+    print(json.dumps(found, indent=2))
+    return 0 if len(found) == len(options.engines) else 1
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # servers and folders go with it
+    sys.exit(main())
