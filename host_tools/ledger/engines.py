@@ -26,7 +26,7 @@ CONNECT_TIMEOUT_S = 10  # a node that does not answer by then is taken for dead
 ANSWER_TIMEOUT_S = 120  # of one statement; then the server is taken for dead
 AUDIT_TIMEOUT_S = 6 * 3_600  # of an audit, which reads everything on one state of it
 IDLE_TIMEOUT_S = 300  # of an open transaction: a program that hangs must not hold its locks for ever
-SQLITE_CACHE_KIB = 131_072  # the pages that a batch changes, and the way to them; the default is 2,000
+SQLITE_CACHE_KIB = 65_536  # the pages that a batch changes, and the way to them; the default is 2,000
 SQLITE_LOG_PAGES = 16_000  # 64 MB of log before it goes into the file: pages that batches change again are written once
 RECYCLE_S = 1_800  # connections are renewed before servers and balancers between drop them for being idle
 

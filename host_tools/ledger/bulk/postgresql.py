@@ -60,7 +60,10 @@ def exactly(table: Table, keys: joined.Keys, columns: Sequence[str], rows: Seque
 
 
 def above(table: Table, keys: joined.Keys, columns: Sequence[str], floors: Sequence[tuple]) -> tuple[str, tuple]:
-    return joined.above(_unnested(table, keys), table, keys, columns), _arrays(floors)
+    group, place = keys
+    there = f"SELECT {', '.join(columns)} FROM {table.name} t WHERE t.{group} = c.{group} AND t.{place} > c.{place}"
+    # OFFSET keeps it apart: joined, all of a table without statistics would be read for a few rows
+    return f"SELECT n.* FROM {_unnested(table, keys)} CROSS JOIN LATERAL ({there} OFFSET 0) n", _arrays(floors)
 
 
 def nearest(

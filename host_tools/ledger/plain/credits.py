@@ -68,7 +68,7 @@ def post(connection: Connection, postings: Sequence[Posting], posted: Container[
         else:
             continue
         taken.add(entry)
-    rows.sort()
+    rows.sort()  # by payer and seq, so that neighbours in the index come one after the other
     bulk.insert(connection, transfers, _COLUMNS, rows, _SAME)
     changes.write(connection, now)
     return taken
