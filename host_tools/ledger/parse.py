@@ -134,33 +134,6 @@ _TRANSFER_HEAD = Transfer.TYPE << 8 | VERSION
 _CLOSING_HEAD = Closing.TYPE << 8 | VERSION
 
 
-class Spent(NamedTuple):
-    """What a Transfer says, by the names that `protocol.objects` has."""
-
-    head: int
-    seq: int
-    previous: bytes
-    payer: bytes
-    payee: bytes
-    amount: int
-    lot: int
-    lot_amount: int
-    request: bytes
-    number: int
-    payer_issue: int
-    payee_issue: int
-    cumulative: int
-    signature: bytes
-
-
-_SPENT = Struct(">" + _struct_of(Transfer))
-
-
-def spent_in(transfer: bytes) -> Spent:
-    """Of a Transfer that the ledger holds."""
-    return Spent._make(_SPENT.unpack(transfer))
-
-
 _LINKS = Struct(">" + "".join(_codes(Transfer, ("previous", "amount", "cumulative"))))
 
 
