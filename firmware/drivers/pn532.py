@@ -13,6 +13,7 @@ from drivers.errors import ChipError
 
 MAX_ANSWER = const(288)  # bytes the chip sends for one command: ACK 6, frame 8 + 2 + status + 262 + 2, and slack
 _MAX_INPUT = const(1024)  # garbage is kept no longer than this
+# Either on top of what the port says may delay its lines.
 _ACK_TIMEOUT_MS = const(100)  # the chip acknowledges within 15 ms (6.2.1.3); USB adapters add up to 50
 _COMMAND_TIMEOUT_MS = const(500)  # for commands that do not use the radio
 _SETTLE_MS = const(2)  # six bytes of ACK at 115200 baud, and the chip's switch of rate
@@ -60,6 +61,7 @@ class Pn532:
     def __init__(self, uart, port) -> None:
         self._uart = uart
         self._port = port
+        self._ack_timeout_ms = _ACK_TIMEOUT_MS + port.LINE_DELAY_MS
         self._input = b""
         self._frame = b""  # of the command under way, for its one repetition
         self._code = _NONE  # command under way
@@ -98,12 +100,12 @@ class Pn532:
                     return answer
                 continue
             now = port.ticks_ms()
-            if not self._acknowledged and port.ticks_diff(now, self._sent_at) >= _ACK_TIMEOUT_MS:
+            if not self._acknowledged and port.ticks_diff(now, self._sent_at) >= self._ack_timeout_ms:
                 self._repeat(_WAKE_UP + self._frame, "no answer from the PN532: check wiring, power and its jumpers")
             left = timeout_ms - port.ticks_diff(now, start)
             if left <= 0:
                 return None
-            port.wait([self._uart], left if self._acknowledged else min(left, _ACK_TIMEOUT_MS))
+            port.wait([self._uart], left if self._acknowledged else min(left, self._ack_timeout_ms))
 
     def _read(self) -> None:
         data = self._uart.read()
@@ -179,7 +181,7 @@ class Pn532:
     def command(self, code: int, data: bytes = b"", timeout_ms: int = _COMMAND_TIMEOUT_MS) -> bytes:
         """Run a command to its end and return the answer's data."""
         self.send(code, data)
-        answer = self.receive(timeout_ms)
+        answer = self.receive(timeout_ms + 2 * self._port.LINE_DELAY_MS)  # it may take both its tries
         if answer is None:
             self.abort()
             raise ChipError(f"PN532 does not finish command {code:02x}")

@@ -25,6 +25,7 @@ _CTRL_C = const(3)
 _SECRET_BYTES = const(32)
 _DRAWS = const(256)
 _SETTINGS = "/settings"
+LINE_DELAY_MS = const(0)  # on top of what a chip at the other end of a line takes by its data sheet
 # `import` does not arm Ctrl-C again, as MicroPython does where it runs main.py itself.
 _CLOSED = """\
 import micropython

@@ -32,6 +32,8 @@ _TCP_NODELAY = const(1)
 _ENOENT = const(2)
 _EEXIST = const(17)
 _SECRET_BYTES = const(32)
+# What is at the other end of a line is a process too, which waits for a core where many are at work.
+LINE_DELAY_MS = const(1000)
 SHAKY_SUFFIX = ".shaky"  # of the file beside a flash that lost power, see `ports.flash_faults`
 # sysexits.h EX_TEMPFAIL: whoever started the process starts it again, as the chip would by itself.
 RESET_EXIT_CODE = 75

@@ -18,6 +18,8 @@ POLL, POLL_IN = 3, 1  # MicroPython's MP_STREAM_POLL and MP_STREAM_POLL_RD
 class Port:
     """What drivers ask of a port. `wait` asks lines as select.poll does, every 10 ms as on ESP32."""
 
+    LINE_DELAY_MS = 0
+
     def __init__(self) -> None:
         self.now_ms = 0
         self.waits = 0

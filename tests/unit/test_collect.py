@@ -19,6 +19,8 @@ class SlowRadio:
     (12) that never ends, or with a whole one (02) that says that more is to come.
     """
 
+    LINE_DELAY_MS = 0
+
     def __init__(self, part):
         self._part = part
         self.now_ms = 0

@@ -62,6 +62,8 @@ def pcd(data: bytes) -> None:
 class _Port:
     """A port whose clock goes on whenever somebody waits."""
 
+    LINE_DELAY_MS = 0
+
     def __init__(self):
         self._now = 0
         self.waits = 0
