@@ -149,7 +149,9 @@ class _Operator(NamedTuple):
     root_lists: list[bytes]
 
 
+_BALANCES = select(accounts.c.id, accounts.c.balance)
+
+
 def _purses(connection: Connection, rows: Iterable[Row]) -> dict[int, int]:
-    kept = select(accounts.c.id, accounts.c.balance)
-    found = bulk.fetch(connection, kept, accounts.c.id, [row.purse for row in rows])
+    found = bulk.fetch(connection, _BALANCES, accounts.c.id, [row.purse for row in rows])
     return {account: books.whole(balance) for account, balance in found}

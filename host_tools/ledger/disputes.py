@@ -39,10 +39,12 @@ def taken(connection: Connection, device: Row) -> int:
     return max(books.balance(connection, device.purse), most)
 
 
+_MOST = select(from_frozen.c.payee, func.max(from_frozen.c.amount)).group_by(from_frozen.c.payee)
+
+
 def most_from_frozen(connection: Connection, payees: Iterable[bytes]) -> dict[bytes, int]:
     """What one payer's money brought each of these payees after that payer was frozen, the most."""
-    most = select(from_frozen.c.payee, func.max(from_frozen.c.amount)).group_by(from_frozen.c.payee)
-    return {who: amount for who, amount in bulk.rows(connection, most, from_frozen.c.payee, payees)}
+    return {who: amount for who, amount in bulk.rows(connection, _MOST, from_frozen.c.payee, payees)}
 
 
 def clear(connection: Connection, device: Row, amount: int) -> None:

@@ -125,40 +125,40 @@ def shown(connection: Connection, heads: Mapping[bytes, int]) -> Iterator[tuple[
 
     That is the device, the position and the hash. `heads` are the positions of the heads.
     """
-    at_head = {who: head - 1 for who, head in heads.items()}
-    yield from bulk.above(connection, positions, ("device", "seq"), ("device", "seq", "hash"), at_head)
+    yield from shown_unpaid(connection, heads)
     row = ("payer", "seq", "hash", "transfer")
     for who, seq, digest, signed in bulk.above(connection, transfers, ("payer", "seq"), row, heads):
         yield who, seq, digest
         yield who, seq - 1, links_in(signed)[0]
-    for who, seq, signed in uncredited(connection, heads):
-        if seq > heads[who]:
+
+
+_UNCREDITED = select(transfers.c.payee, transfers.c.receipt_seq, transfers.c.receipt).where(text(UNCREDITED))
+
+
+def shown_unpaid(connection: Connection, heads: Mapping[bytes, int]) -> Iterator[tuple[bytes, int, bytes]]:
+    """The same, without what they have committed to by what they paid."""
+    at_head = {who: head - 1 for who, head in heads.items()}
+    yield from bulk.above(connection, positions, ("device", "seq"), ("device", "seq", "hash"), at_head)
+    # Receipts that others have brought, and the payees' journals have not shown: few
+    for who, seq, signed in bulk.fetch(connection, _UNCREDITED, transfers.c.payee, heads):
+        if signed is not None and seq > heads[bytes(who)]:
             receipt = Receipt.decode(signed)
             yield who, seq, sha256(receipt.body())
             yield who, seq - 1, receipt.previous
 
 
-def uncredited(connection: Connection, payees: Iterable[bytes]) -> Iterator[tuple[bytes, int, bytes]]:
-    """The Receipts of these payees that others have brought, and the payees' journals have not shown: few.
-
-    That is the payee, the position and the Receipt.
-    """
-    query = select(transfers.c.payee, transfers.c.receipt_seq, transfers.c.receipt).where(text(UNCREDITED))
-    for who, seq, signed in bulk.fetch(connection, query, transfers.c.payee, payees):
-        if signed is not None:
-            yield bytes(who), seq, signed
+_HIGHEST = (
+    select(func.max(transfers.c.seq)).where(transfers.c.payer == devices.c.id),
+    select(func.max(transfers.c.receipt_seq)).where(transfers.c.payee == devices.c.id),
+    select(func.max(positions.c.seq)).where(positions.c.device == devices.c.id),
+)
+_SEEN = select(devices.c.id, devices.c.head_seq, *[one.scalar_subquery() for one in _HIGHEST])
 
 
 def seen_seqs(connection: Connection, wanted: Iterable[bytes]) -> dict[bytes, int]:
     """The highest position the ledger has seen each of these devices commit to."""
-    highest = (
-        select(func.max(transfers.c.seq)).where(transfers.c.payer == devices.c.id),
-        select(func.max(transfers.c.receipt_seq)).where(transfers.c.payee == devices.c.id),
-        select(func.max(positions.c.seq)).where(positions.c.device == devices.c.id),
-    )
-    query = select(devices.c.id, devices.c.head_seq, *[one.scalar_subquery() for one in highest])
     return {
-        bytes(who): max(seq or 0 for seq in seen) for who, *seen in bulk.fetch(connection, query, devices.c.id, wanted)
+        bytes(who): max(seq or 0 for seq in seen) for who, *seen in bulk.fetch(connection, _SEEN, devices.c.id, wanted)
     }
 
 

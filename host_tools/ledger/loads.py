@@ -113,11 +113,13 @@ def outstanding(connection: Connection, device: bytes) -> list[Row]:
     return list(connection.execute(wanted).all())
 
 
+_OUTSTANDING = select(loads).where(loads.c.state == OUTSTANDING).order_by(loads.c.device, loads.c.number)
+
+
 def outstanding_of(connection: Connection, wanted: Iterable[bytes]) -> dict[bytes, list[Row]]:
     """`outstanding` of each of these devices that has any."""
-    query = select(loads).where(loads.c.state == OUTSTANDING).order_by(loads.c.device, loads.c.number)
     found: dict[bytes, list[Row]] = {}
-    for load in bulk.rows(connection, query, loads.c.device, wanted):
+    for load in bulk.rows(connection, _OUTSTANDING, loads.c.device, wanted):
         found.setdefault(load.device, []).append(load)
     return found
 

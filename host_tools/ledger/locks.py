@@ -19,7 +19,7 @@ SQLite has one writer at a time (`engines`), so nothing is locked there.
 
 from collections.abc import Callable, Iterable
 
-from sqlalchemy import ColumnElement, Connection, Table, select
+from sqlalchemy import ColumnElement, Connection, Select, select
 
 from host_tools.ledger import bulk
 from host_tools.ledger.schema import accounts as accounts_table
@@ -29,7 +29,7 @@ from host_tools.ledger.schema import info, operators
 
 def devices(connection: Connection, wanted: Iterable[bytes]) -> None:
     """Nobody else changes anything of these devices until the transaction ends; unknown ones are passed over."""
-    _lock(connection, devices_table, devices_table.c.id, wanted)
+    _lock(connection, devices_table.c.id, wanted)
 
 
 def parties(connection: Connection, found: Callable[[], set[bytes]]) -> None:
@@ -45,21 +45,26 @@ def parties(connection: Connection, found: Callable[[], set[bytes]]) -> None:
 
 def accounts(connection: Connection, wanted: Iterable[int]) -> None:
     """Nobody else changes these balances until the transaction ends."""
-    _lock(connection, accounts_table, accounts_table.c.id, wanted)
+    _lock(connection, accounts_table.c.id, wanted)
 
 
 def issuer(connection: Connection, number: int) -> None:
     """Nobody else publishes lists of this issuer, or changes its certificate. An operator's number, or 0, the root."""
     if number:
-        _lock(connection, operators, operators.c.operator, (number,))
+        _lock(connection, operators.c.operator, (number,))
     else:
-        _lock(connection, info, info.c.id, (1,))
+        _lock(connection, info.c.id, (1,))
 
 
-def _lock(connection: Connection, table: Table, key: ColumnElement, wanted: Iterable[bytes] | Iterable[int]) -> None:
+# No stronger than an update's own: rows that only name one of these (foreign keys) need not wait
+_LOCKED: dict[ColumnElement, Select] = {
+    key: select(key).order_by(key).with_for_update(key_share=True)
+    for key in (devices_table.c.id, accounts_table.c.id, operators.c.operator, info.c.id)
+}
+
+
+def _lock(connection: Connection, key: ColumnElement, wanted: Iterable[bytes] | Iterable[int]) -> None:
     if connection.dialect.name == "sqlite":
         return
-    # No stronger than an update's own: rows that only name one of these (foreign keys) need not wait
-    rows = select(key).select_from(table).order_by(key).with_for_update(key_share=True)
-    for _ in bulk.fetch(connection, rows, key, sorted(set(wanted))):
+    for _ in bulk.fetch(connection, _LOCKED[key], key, sorted(set(wanted))):
         pass

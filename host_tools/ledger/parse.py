@@ -142,6 +142,14 @@ def links_in(transfer: bytes) -> tuple[bytes, int, int]:
     return _LINKS.unpack_from(transfer)
 
 
+_PAYEE_ISSUE = Struct(">" + "".join(_codes(Transfer, ("payee_issue",))))
+
+
+def payee_issue_in(transfer: bytes) -> int:
+    """Which of its payee's Certificates a Transfer names."""
+    return _PAYEE_ISSUE.unpack_from(transfer)[0]
+
+
 class Limits(NamedTuple):
     """What a Certificate says, by the names that `protocol.objects` has."""
 

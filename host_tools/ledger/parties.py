@@ -46,10 +46,12 @@ def lock(connection: Connection, uploads: Iterable[tuple[Statement, Reading]]) -
     locks.parties(connection, found)
 
 
+_OWN = select(devices.c.id).where(devices.c.kind >= literal_column(str(OPERATOR_PAYEE << 4)))
+
+
 def _customers(connection: Connection, payees: set[bytes]) -> set[bytes]:
     """Without the operators' own payees."""
-    own = select(devices.c.id).where(devices.c.kind >= literal_column(str(OPERATOR_PAYEE << 4)))
-    return payees - {bytes(who) for (who,) in bulk.fetch(connection, own, devices.c.id, payees)}
+    return payees - {bytes(who) for (who,) in bulk.fetch(connection, _OWN, devices.c.id, payees)}
 
 
 def _payees_of(connection: Connection, closed: Mapping[bytes, set[bytes]]) -> set[bytes]:
@@ -61,10 +63,12 @@ def _payees_of(connection: Connection, closed: Mapping[bytes, set[bytes]]) -> se
     return found
 
 
+_UNCREDITED = select(transfers.c.payee, transfers.c.number, transfers.c.payer).where(
+    text(UNCREDITED), transfers.c.void.is_(None)
+)
+
+
 def _voided_by(connection: Connection, watermarks: Mapping[bytes, int]) -> set[bytes]:
     """The payers of what these payees have not credited, and never will: it is numbered below their watermarks."""
-    uncredited = select(transfers.c.payee, transfers.c.number, transfers.c.payer).where(
-        text(UNCREDITED), transfers.c.void.is_(None)
-    )
-    rows = bulk.fetch(connection, uncredited, transfers.c.payee, watermarks)
+    rows = bulk.fetch(connection, _UNCREDITED, transfers.c.payee, watermarks)
     return {bytes(payer) for payee, number, payer in rows if number < watermarks[bytes(payee)]}

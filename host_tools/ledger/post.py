@@ -38,16 +38,20 @@ def post(connection: Connection, postings: Sequence[Posting], now: int) -> None:
     _take_floors(connection, postings, now)
 
 
+_ABOVE_BASE = (
+    select(positions.c.device, positions.c.seq, positions.c.hash)
+    .select_from(positions)
+    .join(devices, (devices.c.id == positions.c.device) & (positions.c.seq >= devices.c.base_seq))
+)
+
+
 def _commit(connection: Connection, postings: Sequence[Posting], now: int) -> None:
     """Each Statement commits its device to its head, and says whether the device went back or has signed more since."""
     rows = []
-    above = (
-        select(positions.c.device, positions.c.seq, positions.c.hash)
-        .select_from(positions)
-        .join(devices, (devices.c.id == positions.c.device) & (positions.c.seq >= devices.c.base_seq))
-    )
     ids = [one.device.id for one in postings]
-    kept = {(bytes(who), seq, bytes(digest)) for who, seq, digest in bulk.fetch(connection, above, devices.c.id, ids)}
+    kept = {
+        (bytes(who), seq, bytes(digest)) for who, seq, digest in bulk.fetch(connection, _ABOVE_BASE, devices.c.id, ids)
+    }
     for one in postings:
         who, statement = one.device.id, one.statement
         one.complete = one.head == (statement.seq, statement.head)

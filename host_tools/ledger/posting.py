@@ -157,12 +157,14 @@ class Posting:
             dead_letter(self._connection, self.device.id, entry.raw, OUTSIDE_CHAIN, self._now, digest)
 
 
+_ASIDE = select(dead_letters.c.device).where(dead_letters.c.reason == OUTSIDE_CHAIN).distinct()
+
+
 def extend(connection: Connection, grown: Sequence[tuple[Posting, Piece]]) -> None:
     """Move each device's head over a run that continues it."""
     history.write(connection, [(posting.device.id, piece.entries) for posting, piece in grown])
-    outside = select(dead_letters.c.device).where(dead_letters.c.reason == OUTSIDE_CHAIN).distinct()
     ids = [posting.device.id for posting, _ in grown]
-    aside = set(bulk.rows(connection, outside, dead_letters.c.device, ids))
+    aside = set(bulk.rows(connection, _ASIDE, dead_letters.c.device, ids))
     for posting, piece in grown:
         who = posting.device.id
         if (who,) in aside:

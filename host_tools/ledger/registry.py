@@ -187,9 +187,12 @@ def locked(connection: Connection, who: bytes) -> Row:
     return device(connection, who)
 
 
+_DEVICES = select(devices)
+
+
 def devices_of(connection: Connection, wanted: Iterable[bytes]) -> dict[bytes, Row]:
     """The rows of those that are registered."""
-    return {row.id: row for row in bulk.rows(connection, select(devices), devices.c.id, wanted)}
+    return {row.id: row for row in bulk.rows(connection, _DEVICES, devices.c.id, wanted)}
 
 
 def find_device(connection: Connection, who: bytes) -> Row | None:
@@ -213,11 +216,13 @@ def issued(connection: Connection, wanted: Iterable[tuple[bytes, int]]) -> dict[
     return {(bytes(who), issue): (bytes(first), bytes(second)) for who, issue, first, second in found}
 
 
+_IS_NEWEST = (certificates.c.device == devices.c.id) & (certificates.c.issue == devices.c.issue)
+_NEWEST = select(devices.c.id, certificates.c.certificate).select_from(devices).join(certificates, _IS_NEWEST)
+
+
 def newest_certificates(connection: Connection, wanted: Iterable[bytes]) -> dict[bytes, Limits]:
     """What the newest Certificate of each of these devices says."""
-    of_device = (certificates.c.device == devices.c.id) & (certificates.c.issue == devices.c.issue)
-    kept = select(devices.c.id, certificates.c.certificate).select_from(devices).join(certificates, of_device)
-    return {bytes(who): limits_in(data) for who, data in bulk.fetch(connection, kept, devices.c.id, wanted)}
+    return {bytes(who): limits_in(data) for who, data in bulk.fetch(connection, _NEWEST, devices.c.id, wanted)}
 
 
 def certificates_of(connection: Connection, device: bytes) -> list[Certificate]:

@@ -22,19 +22,21 @@ def due(connection: Connection, signer: Signer, payer: Row, ended: Iterable[Row]
     return [_resolution(connection, signer, payer, row) for row in ended]
 
 
+_IS_KNOWN = or_(
+    transfers.c.state.in_((POSTED, VOID, REFUSED, RETURNED)),
+    and_(transfers.c.state == PENDING, transfers.c.defaulted.is_(True)),
+)
+_ENDED = (
+    select(transfers.c.payer, transfers.c.hash, transfers.c.state)
+    .where(text(DEBITED), transfers.c.closed_seq.is_(None), _IS_KNOWN)
+    .order_by(transfers.c.payer, transfers.c.seq)
+)
+
+
 def ended(connection: Connection, payers: Iterable[bytes]) -> dict[bytes, list[Row]]:
     """By payer, oldest first, the debits of which its journal does not show how they ended, and the ledger knows."""
-    known = or_(
-        transfers.c.state.in_((POSTED, VOID, REFUSED, RETURNED)),
-        and_(transfers.c.state == PENDING, transfers.c.defaulted.is_(True)),
-    )
-    wanted = (
-        select(transfers.c.payer, transfers.c.hash, transfers.c.state)
-        .where(text(DEBITED), transfers.c.closed_seq.is_(None), known)
-        .order_by(transfers.c.payer, transfers.c.seq)
-    )
     found: dict[bytes, list[Row]] = {}
-    for row in bulk.rows(connection, wanted, transfers.c.payer, payers):
+    for row in bulk.rows(connection, _ENDED, transfers.c.payer, payers):
         found.setdefault(row.payer, []).append(row)
     return found
 

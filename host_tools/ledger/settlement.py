@@ -66,11 +66,13 @@ def begin(connection: Connection, wanted: Sequence[tuple[bytes, bytes]], now: in
     return [(nonce, rows[device].head_seq + 1) for device, nonce in wanted]
 
 
+_OPEN = select(syncs.c.id, syncs.c.device).where(text(UNANSWERED)).order_by(syncs.c.id)
+
+
 def _forget_oldest(connection: Connection, begun: Mapping[bytes, int]) -> None:
     """Of the nonces that nobody has come back with, to make room for so many of each device."""
-    open_ones = select(syncs.c.id, syncs.c.device).where(text(UNANSWERED)).order_by(syncs.c.id)
     waiting: dict[bytes, list[int]] = {}
-    for number, device in bulk.rows(connection, open_ones, syncs.c.device, begun):
+    for number, device in bulk.rows(connection, _OPEN, syncs.c.device, begun):
         waiting.setdefault(device, []).append(number)
     for device, numbers in waiting.items():
         for old in numbers[: max(0, len(numbers) + begun[device] - MAX_OPEN_SYNCS)]:
@@ -230,12 +232,15 @@ def _not_signed() -> BadSignature:
     return BadSignature("The Statement is not signed by this device", "Ask the device for a new one")
 
 
+_SYNCS = select(syncs)
+
+
 class _Begun:
     """What the ledger remembers of Statements' nonces."""
 
     def __init__(self, connection: Connection, statements: Iterable[Statement]):
         nonces = [statement.nonce for statement in statements]
-        self._rows = {row.nonce: row for row in bulk.rows(connection, select(syncs), syncs.c.nonce, nonces)}
+        self._rows = {row.nonce: row for row in bulk.rows(connection, _SYNCS, syncs.c.nonce, nonces)}
 
     def of(self, statement: Statement, signed: bytes) -> Row:
         """Raises `UnknownNonce`."""

@@ -83,6 +83,10 @@ class Key(NamedTuple):
     hash: bytes
 
 
+_KEY = (transfers.c.payer, transfers.c.seq, transfers.c.hash)
+_OPEN = select(transfers.c.payee, transfers.c.number, *_KEY).where(text(UNCREDITED), transfers.c.void.is_(None))
+
+
 def key_of(transfer: Transfer) -> Key:
     return Key(transfer.payer, transfer.seq, sha256(transfer.body()))
 
@@ -323,8 +327,7 @@ def below_watermarks(connection: Connection, raised: Mapping[bytes, tuple[int, i
 
     What lay below the first was void when it moved there, or when it was learnt.
     """
-    open_ones = select(transfers.c.payee, transfers.c.number, *_KEY).where(text(UNCREDITED), transfers.c.void.is_(None))
-    for payee, number, *key in list(bulk.rows(connection, open_ones, transfers.c.payee, raised)):
+    for payee, number, *key in list(bulk.rows(connection, _OPEN, transfers.c.payee, raised)):
         older, newer = raised[payee]
         if older <= number < newer:
             place(connection, Key(*key), now)
@@ -526,9 +529,6 @@ def refusal_of(connection: Connection, transfer: Transfer, receipt_seq: int) -> 
     except Refused as refusal:
         return name_of(refusal.cause)
     return None
-
-
-_KEY = (transfers.c.payer, transfers.c.seq, transfers.c.hash)
 
 
 def _is(key: Key) -> tuple:

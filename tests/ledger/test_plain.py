@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from host_tools.ledger import LedgerError, Upload, plain, schema
+from host_tools.ledger.posting import Posting
 from protocol.errors import Refused, RefusedByPeer
 from tests.ledger.world import LOST_CONFIRM, LOST_TRANSFER, Link, Town, clone, pay_person, sale
 from tests.unit.world import Device, LinkLost
@@ -130,3 +131,41 @@ def test_short_way_hides_no_clone(town: Town, tmp_path: Path, random: Random, mo
     """Which of two conflicting payments is seen first may differ, and with it why the device is said to be frozen."""
     assert play(town, tmp_path, random, monkeypatch, 0) > 3
     assert any(frozen for _, frozen, _ in guilt(town))
+
+
+@pytest.fixture
+def short(town: Town, monkeypatch: pytest.MonkeyPatch) -> Callable[[Device], None]:
+    """A sync of which every record but a Load's takes the short way."""
+
+    def sync(device: Device) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(Posting, "_post", lambda _self, entry, *_: pytest.fail(f"by the rules: {entry.record}"))
+            town.sync(device)
+
+    return sync
+
+
+def test_credits_that_the_payer_showed_before_a_certificate_was(town: Town, short) -> None:
+    """As at every terminal whose customers sync before it: its newest Certificate is news, what it sold is not."""
+    shop, wallet = town.device("shop", "terminal"), town.device("wallet", balance=800)
+    town.sync(shop)
+    town.sync(wallet)
+    sale(shop, wallet, 300)
+    short(wallet)
+    short(shop)
+    assert town.purse(shop) == 300
+
+
+def test_payments_of_a_wallet_of_whose_income_the_payer_told(town: Town, short) -> None:
+    """What it paid next to what it was paid, which its own journal has not shown yet."""
+    shop = town.device("shop", "terminal")
+    friend, wallet = town.device("friend", balance=800), town.device("wallet", balance=800)
+    for device in (shop, friend, wallet):
+        town.sync(device)
+    sale(shop, wallet, 100)
+    pay_person(friend, wallet, 50)
+    sale(shop, wallet, 200)
+    pay_person(friend, wallet, 60)
+    for device in (friend, shop, wallet):
+        short(device)
+    assert town.purse(shop) == 300

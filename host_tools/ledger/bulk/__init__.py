@@ -9,12 +9,15 @@ from types import ModuleType
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, Table, literal_column
+from sqlalchemy import ColumnElement, Connection, Row, Select, Table, bindparam, literal_column
 
 from host_tools.ledger.bulk import mysql, postgresql, sqlite
 from host_tools.ledger.bulk.joined import Keys
 from host_tools.ledger.schema import MAX_NAMED
 
+# To put a statement together takes longer than to run it for one device. It is done once for queries that live as long
+# as the program.
+_within: WeakKeyDictionary[Select, dict[str, Select]] = WeakKeyDictionary()
 _compiled: WeakKeyDictionary[Select, dict[tuple[str, str], str]] = WeakKeyDictionary()
 _MARKS = "wanted_ids"  # where a statement names them
 
@@ -58,9 +61,13 @@ def add(connection: Connection, table: Table, key: str, column: str, changes: Ma
 
 def rows(connection: Connection, query: Select, column: ColumnElement, wanted: Iterable[Any]) -> Iterator[Row]:
     """The rows of `query` whose `column` is one of those wanted."""
+    prepared = _within.setdefault(query, {})
+    statement = prepared.get(str(column))
+    if statement is None:
+        statement = prepared[str(column)] = query.where(column.in_(bindparam(_MARKS, expanding=True)))
     keys = list(wanted)
     for start in range(0, len(keys), MAX_NAMED):
-        yield from connection.execute(query.where(column.in_(keys[start : start + MAX_NAMED])))
+        yield from connection.execute(statement, {_MARKS: keys[start : start + MAX_NAMED]})
 
 
 def fetch(
@@ -80,7 +87,7 @@ def fetch(
 
 
 def _text(connection: Connection, query: Select, column: ColumnElement) -> str:
-    """With marks where the ids are named. Queries that live as long as the program are compiled once."""
+    """With marks where the ids are named."""
     key = connection.dialect.name, str(column)
     compiled = _compiled.setdefault(query, {})
     if key not in compiled:

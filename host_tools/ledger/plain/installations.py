@@ -1,11 +1,11 @@
-"""Plain installations of Certificates: nothing that the device credited above them has been shown by others."""
+"""Plain installations of Certificates: of what others have shown that the device credited, nothing comes too late."""
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 from sqlalchemy import Connection
 
 from host_tools.ledger import bulk
-from host_tools.ledger.parse import Entry
+from host_tools.ledger.parse import Entry, payee_issue_in
 from host_tools.ledger.plain import standing
 from host_tools.ledger.posting import Posting
 from host_tools.ledger.schema import certificates, transfers
@@ -15,16 +15,14 @@ def post(connection: Connection, postings: Sequence[Posting], _posted: Container
     """Post what is plain of these uploads. Returns the records that need nothing more than their place in the chain."""
     found = {one.device.id: [e for e in one.found[0].entries if e.is_installation] for one in postings}
     fitting = standing.fitting(connection, [one for one in postings if found[one.device.id]])
-    heads = {who: one.head[0] for who, one in fitting.items()}
-    credited = bulk.above(connection, transfers, ("payee", "receipt_seq"), ("payee",), heads)
-    claimed = {bytes(who) for (who,) in credited}  # by others, or by a piece of its journal with a gap below
+    late = _too_late(connection, {who: one.head[0] for who, one in fitting.items()}, found)
     keys, row = ("device", "issue"), ("device", "issue", "installed_seq")
-    wanted = {(who, one.record.certificate.issue) for who in fitting.keys() - claimed for one in found[who]}
+    wanted = {(who, one.record.certificate.issue) for who in fitting.keys() - late for one in found[who]}
     rows = bulk.exactly(connection, certificates, keys, row, wanted)
     installed = {(bytes(who), issue): seq for who, issue, seq in rows}
     changed: dict[tuple[bytes, int], int] = {}
     posted: set[Entry] = set()
-    for who in fitting.keys() - claimed:
+    for who in fitting.keys() - late:
         for entry in found[who]:
             key = who, entry.record.certificate.issue
             earliest = min(seq for seq in (entry.seq, installed[key], changed.get(key)) if seq is not None)
@@ -34,3 +32,16 @@ def post(connection: Connection, postings: Sequence[Posting], _posted: Container
     rows = [(seq, *key) for key, seq in changed.items()]
     bulk.update(connection, certificates, ("device", "issue"), ("installed_seq",), rows)
     return posted
+
+
+def _too_late(connection: Connection, heads: Mapping[bytes, int], found: Mapping[bytes, list[Entry]]) -> set[bytes]:
+    """The devices that have credited above their heads what these installations forbid.
+
+    Others have shown it, or a piece of their journals with a gap below.
+    """
+    row = ("payee", "receipt_seq", "transfer")
+    return {
+        bytes(who)
+        for who, seq, transfer in bulk.above(connection, transfers, ("payee", "receipt_seq"), row, heads)
+        if any(one.seq < seq and one.record.certificate.issue > payee_issue_in(transfer) for one in found[who])
+    }

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable
 
-from sqlalchemy import Connection, Select, select, text
+from sqlalchemy import Connection, select, text
 
 from host_tools.ledger import books, bulk
 from host_tools.ledger.schema import DEBITED, UNCREDITED, devices, transfers
@@ -55,23 +55,23 @@ class Known:
         return self.state == POSTED and self.closed_as != PAID
 
 
+_KNOWN = select(*[transfers.c[name] for name in _READ], text(f"({_ODD}) AS is_odd")).select_from(transfers)
+_UNCREDITED = _KNOWN.where(text(UNCREDITED))
+_UNENDED = _KNOWN.where(text(DEBITED), transfers.c.closed_seq.is_(None))
+_ABOVE = _KNOWN.join(devices, devices.c.id == transfers.c.payer).where(transfers.c.seq > devices.c.head_seq)
+
+
 def uncredited(connection: Connection, payees: Iterable[bytes]) -> dict[bytes, Known]:
     """By their hashes, those of which these payees' journals have not shown the credits."""
-    found = bulk.fetch(connection, _query().where(text(UNCREDITED)), transfers.c.payee, payees)
+    found = bulk.fetch(connection, _UNCREDITED, transfers.c.payee, payees)
     return {known.hash: known for known in map(Known, found)}
 
 
 def unpaid(connection: Connection, payers: Iterable[bytes]) -> dict[bytes, Known]:
     """By their hashes, those that these payers' journals, as they are held, do not show, or not how they ended."""
     wanted = set(payers)
-    ended = _query().where(text(DEBITED), transfers.c.closed_seq.is_(None))
-    above = _query().join(devices, devices.c.id == transfers.c.payer).where(transfers.c.seq > devices.c.head_seq)
-    rows = (row for query in (ended, above) for row in bulk.fetch(connection, query, transfers.c.payer, wanted))
+    rows = (row for query in (_UNENDED, _ABOVE) for row in bulk.fetch(connection, query, transfers.c.payer, wanted))
     return {known.hash: known for known in map(Known, rows)}
-
-
-def _query() -> Select:
-    return select(*[transfers.c[name] for name in _READ], text(f"({_ODD}) AS is_odd")).select_from(transfers)
 
 
 class Changes:

@@ -10,12 +10,10 @@ from host_tools.ledger import bulk, evidence
 from host_tools.ledger.guarantee import watched
 from host_tools.ledger.parse import Credit, Debit, Limits, limits_in, links_in
 from host_tools.ledger.posting import Posting
-from host_tools.ledger.schema import certificates, devices, positions, revoked, transfers
+from host_tools.ledger.schema import certificates, devices, revoked, transfers
 from protocol.errors import Refused
 from protocol.limits import check_days, check_visible
 from protocol.objects import OPERATOR_PAYEE, Certificate, Transfer
-
-_NOWHERE = 1 << 63  # above every position
 
 
 class _Row(NamedTuple):
@@ -33,20 +31,20 @@ class _Row(NamedTuple):
 
 
 _ROW = select(*[devices.c[name] for name in _Row._fields])
+_REVOKED = select(revoked.c.who)
 
 
 class Payer:
     """A payer in good standing, and what the ledger knows of its journal next to the Transfers in question."""
 
-    __slots__ = ("_head_hash", "_older", "_others_from", "_seqs", "_spent", "base_seq", "head_seq", "limits", "purse")
+    __slots__ = ("_older", "_seqs", "_shown", "_spent", "base_seq", "head_seq", "limits", "purse")
 
     def __init__(self, row: "_Row", certificate: bytes):
         self.purse = row.purse
         self.limits: Limits = limits_in(certificate)
         self.base_seq = row.base_seq
         self.head_seq = row.head_seq
-        self._head_hash = row.head_hash
-        self._others_from = _NOWHERE
+        self._shown = {row.head_seq: row.head_hash}
         self._older: dict[int, Limits] = {}
         self._seqs: list[int] = []  # of what it has spent, in order
         self._spent: dict[int, tuple[bytes, bytes]] = {}  # the hash and the Transfer, by seq
@@ -58,9 +56,9 @@ class Payer:
     def limits_under(self, issue: int) -> Limits | None:
         return self.limits if issue == self.limits.issue else self._older.get(issue)
 
-    def commits_otherwise(self, seq: int) -> None:
-        """By a Statement or a Receipt: what lies at this position or above is for the rules."""
-        self._others_from = min(self._others_from, seq - 1)
+    def signed(self, seq: int, digest: bytes) -> None:
+        """What is shown of its journal from the ledger's head on, beside what it spent."""
+        self._shown[seq] = digest
 
     def spent(self, seq: int, digest: bytes, transfer: bytes) -> None:
         """One that it has spent."""
@@ -71,10 +69,9 @@ class Payer:
     def paid(self, said: Credit | Debit, digest: bytes, transfer: bytes) -> bool:
         """Whether the Transfer, whose hash is `digest`, fits between those next to it; it is known from then on."""
         seq = said.seq
-        head_seq, head_hash = self.head_seq, self._head_hash
-        if seq <= head_seq or seq >= self._others_from or said.payer_issue != self.limits.issue or seq in self._spent:
+        if seq <= self.head_seq or said.payer_issue != self.limits.issue or seq in self._spent:
             return False
-        if seq - 1 == head_seq and said.previous != head_hash:
+        if self._shown.get(seq, digest) != digest or self._shown.get(seq - 1, said.previous) != said.previous:
             return False
         at = bisect_left(self._seqs, seq)
         below = self._seqs[at - 1] if at else 0
@@ -102,16 +99,14 @@ def payers(connection: Connection, wanted: Iterable[bytes]) -> dict[bytes, Payer
     """In good standing, on nobody's list, and all that they have spent lies under their newest Certificates."""
     rows = map(_Row._make, bulk.fetch(connection, _ROW, devices.c.id, wanted))
     good = {row.id: row for row in rows if not watched(row) and row.other_seq <= row.base_seq}
-    for (who,) in bulk.fetch(connection, select(revoked.c.who), revoked.c.who, good):
+    for (who,) in bulk.fetch(connection, _REVOKED, revoked.c.who, good):
         good.pop(who, None)
     newest = [(who, row.issue) for who, row in good.items()]
     held = bulk.exactly(connection, certificates, ("device", "issue"), ("device", "certificate"), newest)
     found = {who: Payer(good[who], certificate) for who, certificate in held}
     heads = {who: payer.head_seq for who, payer in found.items()}
-    for who, seq in bulk.above(connection, positions, ("device", "seq"), ("device", "seq"), heads):
-        found[who].commits_otherwise(seq)
-    for who, seq, _ in evidence.uncredited(connection, found):
-        found[who].commits_otherwise(seq)
+    for who, seq, digest in evidence.shown_unpaid(connection, heads):
+        found[who].signed(seq, digest)
     return found
 
 
@@ -197,13 +192,16 @@ def fitting(connection: Connection, postings: Iterable[Posting]) -> dict[bytes, 
 
 
 _LAST = 30  # Certificates back: a month of syncs whose answers were lost; older ones are for the rules
+_IS_RECENT = (certificates.c.device == devices.c.id) & (
+    certificates.c.issue > devices.c.issue - literal_column(str(_LAST))
+)
+_CERTIFICATES = (
+    select(devices.c.id, certificates.c.issue, certificates.c.certificate, certificates.c.installed_seq)
+    .select_from(devices)
+    .join(certificates, _IS_RECENT)
+)
 
 
 def _certificates(connection: Connection, wanted: Iterable[bytes]) -> Iterator[tuple]:
     """Of these devices: `(device, issue, certificate, installed_seq)`."""
-    recent = (certificates.c.device == devices.c.id) & (
-        certificates.c.issue > devices.c.issue - literal_column(str(_LAST))
-    )
-    row = (certificates.c.issue, certificates.c.certificate, certificates.c.installed_seq)
-    query = select(devices.c.id, *row).select_from(devices).join(certificates, recent)
-    return bulk.fetch(connection, query, devices.c.id, wanted)
+    return bulk.fetch(connection, _CERTIFICATES, devices.c.id, wanted)
