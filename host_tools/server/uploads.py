@@ -66,7 +66,7 @@ class _Receiving:
         self._device = b""
 
     async def run(self, pieces: AsyncIterator[bytes]) -> Answer:
-        if self._at >= self._length:
+        if self._at > self._length:  # all may be here already: whoever brought it did not wait for the answer
             raise BadRequest("The offset is behind the upload's last byte", "Give the upload's whole length")
         workers = self._call.service.workers
         if self._at:

@@ -1,7 +1,8 @@
 """Uploads: whatever a carrier makes of one, what its device signed is settled, and the rest is named."""
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import httpx
 import pytest
@@ -167,7 +168,8 @@ def test_a_statement_that_is_changed_or_forged_or_stale_is_refused(bank: Bank, c
         (0, 0, None, 400, "bad_request"),
         (0, None, framing.STATEMENT_BYTES, 400, "bad_request"),  # more than its length
         (7, None, None, 409, "wrong_offset"),
-        (framing.UPLOAD_MAX_BYTES, None, framing.UPLOAD_MAX_BYTES, 400, "bad_request"),
+        (framing.UPLOAD_MAX_BYTES, None, framing.UPLOAD_MAX_BYTES, 409, "wrong_offset"),
+        (framing.UPLOAD_MAX_BYTES, None, framing.UPLOAD_MAX_BYTES - 1, 400, "bad_request"),
         (0, None, framing.UPLOAD_MAX_BYTES + 1, 400, "bad_request"),
         (-1, None, None, 400, "bad_request"),
     ],
@@ -214,19 +216,39 @@ def test_an_upload_goes_on_where_it_stopped(bank: Bank, client: httpx.Client):
     assert arrived(client, upload) == 0, "what is settled takes no room"
 
 
-@pytest.mark.parametrize("cut", [framing.STATEMENT_BYTES + 1, CHUNK_BYTES + 100])
-def test_what_came_before_the_line_was_cut_is_kept(bank: Bank, client: httpx.Client, cut: int):
-    shop, _ = sold(bank)
-    upload = long(upload_of(bank, client, shop))
+@contextmanager
+def cut_off(bank: Bank, upload: bytes, cut: int) -> Iterator[None]:
+    """A request with so much of an upload, that never comes to its end."""
     path = path_of(upload[: framing.STATEMENT_BYTES])
     head = (
         f"POST {path}?offset=0&length={len(upload)} HTTP/1.1\r\nHost: x\r\n"
-        f"Content-Type: {framing.MEDIA}\r\nContent-Length: {len(upload)}\r\n\r\n"
+        f"Content-Type: {framing.MEDIA}\r\nTransfer-Encoding: chunked\r\n\r\n{len(upload):x}\r\n"
     )
     address = httpx.URL(bank.service)
     with socket.create_connection((address.host, address.port or 0)) as line:
         line.sendall(head.encode() + upload[:cut])
+        yield
+
+
+@pytest.mark.parametrize("cut", [framing.STATEMENT_BYTES + 1, CHUNK_BYTES + 100])
+def test_what_came_before_the_line_was_cut_is_kept(bank: Bank, client: httpx.Client, cut: int):
+    shop, _ = sold(bank)
+    upload = long(upload_of(bank, client, shop))
+    with cut_off(bank, upload, cut):
+        pass
     at = next(found for _ in range(NEVER) if (found := arrived(client, upload)) == cut)
+    assert settlement_of(send(client, upload, at)).certified
+    assert bank.purse(shop) == 300
+
+
+def test_all_has_come_and_nobody_waited_for_the_answer(bank: Bank, client: httpx.Client):
+    """There is nothing to send any more, only to ask what became of it."""
+    shop, _ = sold(bank)
+    upload = long(upload_of(bank, client, shop))
+    while left := -len(upload) % CHUNK_BYTES:  # so that the service keeps all of it at once
+        upload += _framed(b"\xff" + bytes((left if left < 1_000 else 500) - 3))
+    with cut_off(bank, upload, len(upload)):
+        at = next(found for _ in range(NEVER) if (found := arrived(client, upload)) == len(upload))
     assert settlement_of(send(client, upload, at)).certified
     assert bank.purse(shop) == 300
 
