@@ -5,6 +5,11 @@ from pathlib import Path
 
 from tests.engines.server import NotHere, Server, free_port
 
+# A transaction that has logged some of its changes when the server is killed, and not yet that it ends, holds its locks
+# from then on: no time and no restart ends it (seen with 1.4.0; in a cluster others ask after it). So all is logged at
+# the end, in one piece.
+_LOGGED_AT_COMMIT = "64M"
+
 
 class SeekDB(Server):
     name = "seekdb"
@@ -18,7 +23,7 @@ class SeekDB(Server):
         self._port = free_port()
 
     def command(self) -> list[str]:
-        settings = (f"memory_budget={self.memory}", "log_disk_size=2G")
+        settings = (f"memory_budget={self.memory}", "log_disk_size=2G", f"_private_buffer_size={_LOGGED_AT_COMMIT}")
         options = [word for setting in settings for word in ("--parameter", setting)]
         where = ["--nodaemon", "--port", str(self._port), "--base-dir", str(self.folder / "data")]
         return ["env", "TELEMETRY_ENABLED=false", str(self._binary), *where, *options]
