@@ -64,14 +64,13 @@ def _register_new(
     registry.check_operator_good(connection, operator)
     named = {who.hex(): one.name for who, one in new.items()}
     purses = _opened(connection, books.PURSE, operator, named)
-    _insert(
-        connection,
-        devices,
-        [
-            registry.new_row(operator, one.key, one.kind, one.mcc, one.account, purses[who.hex()], one.name, now)
-            for who, one in new.items()
-        ],
-    )
+    shown = registry.shown_before(connection, new)
+
+    def row(who: bytes, one: NewDevice) -> dict[str, Any]:
+        purse, seq = purses[who.hex()], shown.get(who, 0)
+        return registry.new_row(operator, one.key, one.kind, one.mcc, one.account, purse, one.name, seq, now)
+
+    _insert(connection, devices, [row(who, one) for who, one in new.items()])
     rows = registry.devices_of(connection, list(new))
     pairs = {who: registry.next_pair(signer, rows[who], 0, registry.limits_of(rows[who]), now) for who in new}
     _insert(connection, certificates, [registry.issued_row(*pair) for pair in pairs.values()])

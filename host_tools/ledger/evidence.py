@@ -76,12 +76,19 @@ def accuse(connection: Connection, device: bytes, others: list[Commitment], proo
 
 def keep(connection: Connection, device: bytes, seq: int, digest: bytes, previous: bytes | None, proof: bytes) -> None:
     """Remember a commitment that neither `journals` nor `transfers` will show."""
+    raise_shown(connection, device, seq)
     wanted = {seq: digest} if previous is None else {seq: digest, seq - 1: previous}
     of_device = select(positions.c.seq, positions.c.hash).where(positions.c.device == device)
     known = {tuple(row) for row in connection.execute(of_device.where(positions.c.seq.in_(wanted)))}
     for position, hash_there in wanted.items():
         if (position, hash_there) not in known:
             connection.execute(positions.insert().values(device=device, seq=position, hash=hash_there, proof=proof))
+
+
+def raise_shown(connection: Connection, device: bytes, seq: int) -> None:
+    """Something else than a payment has shown this position of its journal."""
+    lower = update(devices).where(devices.c.id == device, devices.c.shown_seq < seq)
+    connection.execute(lower.values(shown_seq=seq))
 
 
 def commitments(connection: Connection, device: bytes, seqs: list[int]) -> list[Commitment]:
@@ -126,6 +133,11 @@ def shown(connection: Connection, heads: Mapping[bytes, int]) -> Iterator[tuple[
     That is the device, the position and the hash. `heads` are the positions of the heads.
     """
     yield from shown_unpaid(connection, heads)
+    yield from shown_paid(connection, heads)
+
+
+def shown_paid(connection: Connection, heads: Mapping[bytes, int]) -> Iterator[tuple[bytes, int, bytes]]:
+    """The same, only what they have committed to by what they paid."""
     row = ("payer", "seq", "hash", "transfer")
     for who, seq, digest, signed in bulk.above(connection, transfers, ("payer", "seq"), row, heads):
         yield who, seq, digest
@@ -136,7 +148,7 @@ _UNCREDITED = select(transfers.c.payee, transfers.c.receipt_seq, transfers.c.rec
 
 
 def shown_unpaid(connection: Connection, heads: Mapping[bytes, int]) -> Iterator[tuple[bytes, int, bytes]]:
-    """The same, without what they have committed to by what they paid."""
+    """The same, without that: nothing of a device whose `shown_seq` is lower than its head."""
     at_head = {who: head - 1 for who, head in heads.items()}
     yield from bulk.above(connection, positions, ("device", "seq"), ("device", "seq", "hash"), at_head)
     # Receipts that others have brought, and the payees' journals have not shown: few

@@ -14,11 +14,12 @@ from host_tools.ledger.evidence import commit_to, freeze_rolled_back, seen_seqs
 from host_tools.ledger.guarantee import fraudulent
 from host_tools.ledger.parse import Entry
 from host_tools.ledger.plain import standing
+from host_tools.ledger.plain.standing import Issued
 from host_tools.ledger.posting import Posting, extend
 from host_tools.ledger.schema import devices, positions
 
 
-def post(connection: Connection, postings: Sequence[Posting], now: int) -> None:
+def post(connection: Connection, issued: Issued, postings: Sequence[Posting], now: int) -> None:
     """Post uploads of different devices, all of whom are locked with whomever they paid or were paid by.
 
     Who is wholly posted joins the books before anybody else is: the rules see what it has committed to.
@@ -26,7 +27,7 @@ def post(connection: Connection, postings: Sequence[Posting], now: int) -> None:
     posted: set[Entry] = set()
     waiting = list(postings)
     for post_plain in plain.STAGES:
-        posted |= post_plain(connection, waiting, posted, now)
+        posted |= post_plain(connection, issued, waiting, posted, now)
         whole = [one for one in waiting if one.is_whole and posted.issuperset(one.found[0].entries)]
         fitting = standing.fitting(connection, whole)  # beside what the same stage has shown of them as well
         done = [one for one in whole if one.device.id in fitting]

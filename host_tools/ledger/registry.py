@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, func, select, update
 
 from host_tools.crypto import Signer, sha256, verify
 from host_tools.ledger import books, bulk, locks, names
@@ -22,7 +22,7 @@ from host_tools.ledger.errors import (
 )
 from host_tools.ledger.parse import Limits, limits_in
 from host_tools.ledger.revocation import current_epoch, operator_revoked
-from host_tools.ledger.schema import accounts, certificates, devices, info, operators
+from host_tools.ledger.schema import accounts, certificates, devices, info, operators, transfers
 from protocol import limits, records
 from protocol.objects import (
     DAY_S,
@@ -259,7 +259,9 @@ def register(
         return first
     check_operator_good(connection, operator)
     purse = books.account_of(connection, books.PURSE, who.hex(), operator, name)
-    connection.execute(devices.insert().values(**new_row(operator, public_key, kind, mcc, account, purse, name, now)))
+    shown = shown_before(connection, [who]).get(who, 0)
+    new = new_row(operator, public_key, kind, mcc, account, purse, name, shown, now)
+    connection.execute(devices.insert().values(**new))
     row = device(connection, who)
     return certify(connection, signer, row, 0, limits_of(row), now)
 
@@ -278,10 +280,22 @@ def check_account_of(connection: Connection, account: int, operator: int) -> Non
         raise UnknownAccount(f"Account {account} is another operator's", "Choose an account of the device's operator")
 
 
+_SHOWN = (
+    select(transfers.c.payee, func.max(transfers.c.receipt_seq).label("seq"))
+    .where(transfers.c.receipt_seq.is_not(None))
+    .group_by(transfers.c.payee)
+)
+
+
+def shown_before(connection: Connection, wanted: Iterable[bytes]) -> dict[bytes, int]:
+    """The highest Receipts of devices that have credited something before they are registered: no honest ones."""
+    return {row.payee: row.seq for row in bulk.rows(connection, _SHOWN, transfers.c.payee, wanted)}
+
+
 def new_row(
-    operator: int, public_key: bytes, kind: int, mcc: int, account: int, purse: int, name: str, now: int
+    operator: int, public_key: bytes, kind: int, mcc: int, account: int, purse: int, name: str, shown_seq: int, now: int
 ) -> dict[str, Any]:
-    """A device that has no Certificate yet and has shown nothing: its columns, those left out being NULL."""
+    """A device that has no Certificate yet and has uploaded nothing: its columns, those left out being NULL."""
     return {
         "id": device_id(public_key, sha256),
         "operator": operator,
@@ -307,6 +321,7 @@ def new_row(
         "unconfirmed": 0,
         "left_open": 0,
         "other_seq": 0,
+        "shown_seq": shown_seq,
     }
 
 

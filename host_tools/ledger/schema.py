@@ -142,7 +142,7 @@ FOR_EVER = 1 << 62  # above every position
 # dispute. `unconfirmed` is what was posted to it on its own word alone (the payers' journals have not shown it as paid
 # yet), `left_open` what its own journal shows, but not as paid, though the payees have it. `other_seq`: the highest
 # position at which it is known to have paid under another Certificate than the newest one of then, FOR_EVER if it was
-# never issued that one.
+# never issued that one. Above `shown_seq` and the head, nothing but what it paid is known of its journal.
 devices = _table(
     "devices",
     Column("id", _binary(16), primary_key=True),
@@ -174,6 +174,7 @@ devices = _table(
     Column("unconfirmed", BigInteger, nullable=False),
     Column("left_open", BigInteger, nullable=False),
     Column("other_seq", BigInteger, nullable=False),
+    Column("shown_seq", BigInteger, nullable=False),
     *_part_of_an_index("devices_frozen", ("frozen",), "frozen IS NOT NULL"),
     Index("devices_revoked", "revoked"),
     *_part_of_an_index("devices_lost", ("lost_at",), "lost_at IS NOT NULL"),

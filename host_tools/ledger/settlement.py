@@ -5,13 +5,15 @@
     post      into the books, about BATCH records at a time   one transaction
     answer    what is signed for each device                  in the same one
 
-While one batch is posted, the signatures of the next ones are checked. A batch is run again when its database asks for
-that, and upload by upload when one of them cannot be settled, so that none stops the others.
+While one batch is posted, the next ones are parsed whenever the database is at work, and their signatures are checked.
+A batch is run again when its database asks for that, and upload by upload when one of them cannot be settled, so that
+none stops the others.
 """
 
 import gc
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -22,6 +24,7 @@ from host_tools.ledger import bulk, parties, registry
 from host_tools.ledger.answer import Answers, Settlement
 from host_tools.ledger.errors import BadSignature, InvalidInput, LedgerError, UnknownNonce
 from host_tools.ledger.evidence import seen_seqs
+from host_tools.ledger.plain.standing import Issued
 from host_tools.ledger.post import post
 from host_tools.ledger.posting import Posting
 from host_tools.ledger.reading import Keys, Reader, Reading
@@ -35,7 +38,7 @@ from protocol.records import INSTALLATION_MAX_BYTES
 MAX_RECORDS = 20_000
 MAX_OPEN_SYNCS = 16  # nonces of one device that nobody has come back with; the oldest are forgotten
 _DEVICE = slice(2, 2 + ID_BYTES)  # in a Statement
-AHEAD = 2  # batches whose signatures are checked while one is posted, so that no core waits for the database
+AHEAD = 2  # batches that are parsed and checked while one is posted, so that no core waits for the database
 BATCH = 5_000  # records: a commit costs little beside them, and nobody waits long for their locks
 
 
@@ -103,6 +106,7 @@ class Settler:
         self._read = read
         self._verifier = Verifier()
         self._keys = Keys()
+        self._issued = Issued()
 
     def close(self) -> None:
         self._verifier.close()
@@ -110,14 +114,22 @@ class Settler:
     def settle_many(self, uploads: Iterable[Upload], now: int) -> list[Settlement | LedgerError]:
         """What became of each: an error says why nothing of it was taken."""
         results: list[Settlement | LedgerError] = []
-        waiting: deque[_Batch] = deque()
-        with _no_collection():
-            for group in _grouped(uploads):
-                waiting.append(self._prepare(group, now))
-                if len(waiting) > AHEAD:
-                    results += self._finish(waiting.popleft(), now)
-            while waiting:
-                results += self._finish(waiting.popleft(), now)
+        waiting: deque[Future[_Batch]] = deque()
+        preparing = ThreadPoolExecutor(1)
+        try:
+            with _no_collection():
+                groups = _grouped(uploads)
+                batch = self._prepare(next(groups, []), now)
+                for group in groups:
+                    waiting.append(preparing.submit(self._prepare, group, now))
+                    if len(waiting) == AHEAD:
+                        results += self._finish(batch, now)
+                        batch = waiting.popleft().result()
+                results += self._finish(batch, now)
+                while waiting:
+                    results += self._finish(waiting.popleft().result(), now)
+        finally:
+            preparing.shutdown(cancel_futures=True)
         return results
 
     def _prepare(self, uploads: list[Upload], now: int) -> _Batch:
@@ -171,7 +183,7 @@ class Settler:
         if not prepared:
             return []
         try:
-            return self._run(_post_all, prepared, now)
+            return self._run(_post_all, self._issued, prepared, now)
         except LedgerError as error:
             if len(prepared) == 1:
                 return [error]
@@ -250,7 +262,9 @@ class _Begun:
         return known
 
 
-def _post_all(connection: Connection, prepared: list[_Prepared], now: int) -> list[Settlement | LedgerError]:
+def _post_all(
+    connection: Connection, issued: Issued, prepared: list[_Prepared], now: int
+) -> list[Settlement | LedgerError]:
     """One batch, in one transaction."""
     parties.lock(connection, [(one.statement, one.reading) for one in prepared])
     begun = _Begun(connection, [one.statement for one in prepared])
@@ -264,7 +278,7 @@ def _post_all(connection: Connection, prepared: list[_Prepared], now: int) -> li
         else:
             device = rows[statement.device]
             postings[at] = Posting(connection, device, statement, reading, sync.seen_seq, now)
-    post(connection, list(postings.values()), now)
+    post(connection, issued, list(postings.values()), now)
     answers = Answers(connection, list(postings.values()), now)
     for at, posting in postings.items():
         results[at] = answers.to(prepared[at].upload.signer, posting)

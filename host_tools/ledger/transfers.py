@@ -28,6 +28,7 @@ from host_tools.ledger.evidence import (
     accuse,
     freeze,
     keep,
+    raise_shown,
     torn,
 )
 from host_tools.ledger.guarantee import cover, fraudulent, take_back, watched
@@ -248,6 +249,8 @@ def claim(connection: Connection, receipt: Receipt, transfer: Transfer, in_journ
     if known.receipt is None or (in_journal and not known.credited):
         if known.receipt not in (None, signed):
             _keep_receipt(connection, transfer.payee, Receipt.decode(known.receipt))
+        if not in_journal:
+            raise_shown(connection, transfer.payee, receipt.seq)
         refusal = refusal_of(connection, transfer, receipt.seq)
         _know(connection, key, receipt=signed, receipt_seq=receipt.seq, refusal=refusal, credited=in_journal)
     elif known.receipt != signed:

@@ -15,6 +15,7 @@ from concurrent.futures.process import BrokenProcessPool
 
 from host_tools.crypto import wrong_ones
 
+NICENESS = 5  # beside a process that does not give way, one that does gets a quarter of a core
 SHARE = 500  # signatures that a process checks at a time: 20 ms, much longer than it takes to hand them over
 
 
@@ -48,10 +49,15 @@ class Verifier:
     def _workers(self) -> ProcessPoolExecutor:
         if self._pool is None:
             start = multiprocessing.get_context("spawn")  # a copy of this process would have its connections and keys
-            # Interrupts are left to this process
-            ignore = (signal.SIGINT, signal.SIG_IGN)
-            self._pool = ProcessPoolExecutor(self.processes, start, initializer=signal.signal, initargs=ignore)
+            self._pool = ProcessPoolExecutor(self.processes, start, initializer=_give_way)
         return self._pool
+
+
+def _give_way() -> None:
+    """Interrupts are left to the process that posts, and so are the cores: all wait for it and for its database."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(os, "nice"):
+        os.nice(NICENESS)
 
 
 class Verdicts:

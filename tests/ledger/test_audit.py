@@ -258,6 +258,10 @@ CHANGES: dict[str, tuple[Change, set[str]]] = {
     "what owners have got": (changed(devices, "passed_on", more(5)), {"what was paid to its owner"}),
     "what is unconfirmed": (changed(devices, "unconfirmed", more(5)), {"what is unconfirmed"}),
     "what is left open": (changed(devices, "left_open", more(5)), {"what is left open"}),
+    "how far a journal is shown": (
+        changed(devices, "shown_seq", to(0), devices.c.shown_seq > devices.c.head_seq),
+        {"up to where others have shown its device's journal"},
+    ),
     # payments
     "a payment's amount": (changed(transfers, "amount", more(), posted), {"its amount", "its postings"}),
     "a payment's number": (changed(transfers, "number", more(), posted), {"its number"}),

@@ -116,7 +116,7 @@ def bases_above(head: int) -> dict[int, int]:
 
 def learn(connection, transfer, newest, now) -> bool:
     """As settlement does: the short way where it takes the Transfer, without any rule. Returns whether it did."""
-    payers = standing.payers(connection, [transfer.payer]) if newest else {}
+    payers = standing.payers(connection, standing.Issued(), [transfer.payer]) if newest else {}
     standing.learn_spent(connection, payers, [(transfer.payer, transfer.seq)] if payers else [])
     payer = payers.get(transfer.payer)
     with pytest.MonkeyPatch.context() as patch:

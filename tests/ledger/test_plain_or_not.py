@@ -171,3 +171,20 @@ def test_payment_under_a_certificate_that_is_still_to_come(town):
     sale(other, wallet, 50)
     town.sync(other)
     assert town.proven(wallet.id) == {"cumulative falls"}
+
+
+def test_what_a_payee_credited_before_it_was_registered_is_held_against_its_journal(town):
+    """Its payer has brought the Receipt, and the payee's journal ends below that."""
+    wallet = town.device("x", balance=800)
+    town.sync(wallet)
+    stranger = unregistered(town, "s", "terminal")
+    sale(stranger, wallet, 100)
+    twin = clone(stranger)
+    sale(stranger, wallet, 300)
+    town.sync(wallet)
+    account, key = town.ledger.open_account(1, "s"), stranger.party.public_key
+    town.ledger.register_device(town.operators[1].key, 1, key, KINDS["terminal"], 0, account, "s", town.now)
+    town._operator_of["s"] = 1
+    assert not town.ledger.audit().differences
+    town.sync(twin)
+    assert town.frozen(twin)

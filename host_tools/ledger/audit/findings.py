@@ -15,6 +15,9 @@ class Difference(NamedTuple):
     recomputed: str
 
 
+SHOWN = "up to where others have shown its device's journal"
+
+
 class Findings:
     """`checked` counts by what was looked at; `total` is the number of differences, named or not.
 

@@ -6,7 +6,7 @@ from sqlalchemy import Connection, Row, select
 
 from host_tools.crypto import sha256
 from host_tools.ledger import books, evidence
-from host_tools.ledger.audit.findings import Findings
+from host_tools.ledger.audit.findings import SHOWN, Findings
 from host_tools.ledger.audit.reading import decoded
 from host_tools.ledger.audit.signatures import Signatures
 from host_tools.ledger.parse import parse
@@ -165,6 +165,8 @@ def _check_positions(
     for row in connection.execute(kept):
         where = f"position {row.seq} of {party.where}"
         findings.checked["positions"] += 1
+        if row.seq > max(party.row.head_seq, party.row.shown_seq):
+            findings.differ(SHOWN, where, party.row.shown_seq, row.seq)
         if row.proof not in checked:
             checked.add(row.proof)
             signed = decoded(findings, _SIGNED.get(row.proof[:1], Statement), row.proof, where)

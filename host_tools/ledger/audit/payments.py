@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, func, select, tuple_
 
 from host_tools.crypto import sha256
 from host_tools.ledger import books, bulk, transfers
-from host_tools.ledger.audit.findings import Findings
+from host_tools.ledger.audit.findings import SHOWN, Findings
 from host_tools.ledger.audit.reading import PAGE, decoded, rows, shares
 from host_tools.ledger.audit.signatures import Signatures
 from host_tools.ledger.schema import accounts, certificates, decisions, devices, revoked
@@ -133,6 +133,8 @@ class _Page:
             payee_key = payee.key if payee is not None else row.payee_key or b""
             if row.receipt is not None:
                 self._receipt(row, payee_key, where)
+                if payee is not None and not row.credited and row.receipt_seq > max(payee.head_seq, payee.shown_seq):
+                    self._findings.differ(SHOWN, where, payee.shown_seq, row.receipt_seq)
             self._findings.same("what people decided", where, row.decided, self._decided.get(row.hash))
             try:
                 self._void(row, payee, payee_key, where)

@@ -13,6 +13,7 @@ from host_tools.ledger import bulk
 from host_tools.ledger.parse import Credit, Entry
 from host_tools.ledger.plain import known, standing
 from host_tools.ledger.plain.known import Changes, Known
+from host_tools.ledger.plain.standing import Issued
 from host_tools.ledger.posting import Posting
 from host_tools.ledger.schema import transfers
 from host_tools.ledger.transfers import PENDING, POSTED
@@ -32,7 +33,9 @@ _SAME = {
 }
 
 
-def post(connection: Connection, postings: Sequence[Posting], posted: Container[Entry], now: int) -> set[Entry]:
+def post(
+    connection: Connection, issued: Issued, postings: Sequence[Posting], posted: Container[Entry], now: int
+) -> set[Entry]:
     """Post what is plain of these uploads. Returns the records that need nothing more than their place in the chain.
 
     Of uploads with installations only if those are `posted`: they decide which credits come too late.
@@ -44,7 +47,7 @@ def post(connection: Connection, postings: Sequence[Posting], posted: Container[
     credits = [(entry, entry.credit) for who in payees for entry in uploads[who] if entry.credit is not None]
     if not credits:
         return set()
-    payers = standing.payers(connection, {credit.payer for _, credit in credits})
+    payers = standing.payers(connection, issued, {credit.payer for _, credit in credits})
     shown = known.uncredited(connection, payees)
     older = {one.payer for one in shown.values() if one.payer in payers}
     standing.learn_older(connection, payers, older)

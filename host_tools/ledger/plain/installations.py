@@ -7,11 +7,14 @@ from sqlalchemy import Connection
 from host_tools.ledger import bulk
 from host_tools.ledger.parse import Entry, payee_issue_in
 from host_tools.ledger.plain import standing
+from host_tools.ledger.plain.standing import Issued
 from host_tools.ledger.posting import Posting
 from host_tools.ledger.schema import certificates, transfers
 
 
-def post(connection: Connection, postings: Sequence[Posting], _posted: Container[Entry], _now: int) -> set[Entry]:
+def post(
+    connection: Connection, _issued: Issued, postings: Sequence[Posting], _posted: Container[Entry], _now: int
+) -> set[Entry]:
     """Post what is plain of these uploads. Returns the records that need nothing more than their place in the chain."""
     found = {one.device.id: [e for e in one.found[0].entries if e.is_installation] for one in postings}
     fitting = standing.fitting(connection, [one for one in postings if found[one.device.id]])

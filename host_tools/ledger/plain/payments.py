@@ -9,13 +9,13 @@ from collections.abc import Container, Sequence
 
 from sqlalchemy import Connection
 
-from host_tools.ledger import bulk, evidence, registry
+from host_tools.ledger import bulk, registry
 from host_tools.ledger.parse import Debit, Entry, Paid
 from host_tools.ledger.plain import known, standing
 from host_tools.ledger.plain.known import Changes, Known
-from host_tools.ledger.plain.standing import Payee, Payer
+from host_tools.ledger.plain.standing import Issued, Payee, Payer
 from host_tools.ledger.posting import Posting
-from host_tools.ledger.schema import transfers
+from host_tools.ledger.schema import devices, transfers
 from host_tools.ledger.transfers import POSTED
 from protocol.objects import PAID
 
@@ -24,6 +24,7 @@ _COLUMNS = (
     *("payer", "seq", "hash", "payee", "payee_key", "payer_issue", "number", "amount"),
     *("transfer", "receipt", "receipt_seq", "closed_seq", "held_by"),
 )
+_PAYEE = _COLUMNS.index("payee")
 _SAME = {
     "debited": True,
     "credited": False,
@@ -35,11 +36,13 @@ _SAME = {
 }
 
 
-def post(connection: Connection, postings: Sequence[Posting], _posted: Container[Entry], now: int) -> set[Entry]:
+def post(
+    connection: Connection, issued: Issued, postings: Sequence[Posting], _posted: Container[Entry], now: int
+) -> set[Entry]:
     """Post what is plain of these uploads. Returns the records that need nothing more than their place in the chain."""
     paying = [one for one in postings if any(e.debit is not None or e.paid is not None for e in one.found[0].entries)]
     fitting = standing.fitting(connection, paying)
-    payers = standing.payers(connection, fitting)
+    payers = standing.payers(connection, issued, fitting)
     shown = known.unpaid(connection, payers)
     new = [
         entry.debit
@@ -54,6 +57,8 @@ def post(connection: Connection, postings: Sequence[Posting], _posted: Container
     for who, payer in payers.items():
         batch.take(payer, fitting[who].found[0].entries)
     bulk.insert(connection, transfers, _COLUMNS, batch.rows, _SAME)
+    seqs = [(payees[who].shown_seq, who) for who in {row[_PAYEE] for row in batch.rows}]
+    bulk.update(connection, devices, ("id",), ("shown_seq",), seqs)
     batch.changes.write(connection, now)
     return batch.posted
 
@@ -62,7 +67,7 @@ def _payees(connection: Connection, wanted: set[bytes]) -> dict[bytes, Payee]:
     """With what others have shown of their journals."""
     rows = registry.devices_of(connection, wanted)
     found = standing.payees(connection, rows)
-    for who, seq, digest in evidence.shown(connection, {who: rows[who].head_seq for who in found}):
+    for who, seq, digest in standing.shown(connection, [(rows[who], rows[who].head_seq) for who in found]):
         found[who].signed(seq, digest)
     return found
 

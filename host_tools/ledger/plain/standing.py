@@ -1,7 +1,7 @@
 """Who is in good standing, and what the ledger knows of them that may speak against a plain record."""
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, cast
 
 from sqlalchemy import Connection, Row, literal_column, select
@@ -14,6 +14,8 @@ from host_tools.ledger.schema import certificates, devices, revoked, transfers
 from protocol.errors import Refused
 from protocol.limits import check_days, check_visible
 from protocol.objects import OPERATOR_PAYEE, Certificate, Transfer
+
+MAX_CERTIFICATES = 50_000  # kept in memory: 40 MB; then all are forgotten
 
 
 class _Row(NamedTuple):
@@ -28,10 +30,29 @@ class _Row(NamedTuple):
     head_hash: bytes
     base_seq: int
     other_seq: int
+    shown_seq: int
 
 
 _ROW = select(*[devices.c[name] for name in _Row._fields])
 _REVOKED = select(revoked.c.who)
+
+
+class Issued:
+    """What Certificates say. It never changes once they are issued, so it is looked up once."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[bytes, int], Limits] = {}
+
+    def limits(self, connection: Connection, wanted: Sequence[tuple[bytes, int]]) -> dict[tuple[bytes, int], Limits]:
+        """Of those Certificates of devices, by device and issue, that there are."""
+        if len(self._known) > MAX_CERTIFICATES:
+            self._known = {}
+        known = self._known
+        missing = [one for one in wanted if one not in known]
+        row = ("device", "issue", "certificate")
+        for who, issue, certificate in bulk.exactly(connection, certificates, ("device", "issue"), row, missing):
+            known[bytes(who), issue] = limits_in(certificate)
+        return {one: known[one] for one in wanted if one in known}
 
 
 class Payer:
@@ -39,9 +60,9 @@ class Payer:
 
     __slots__ = ("_older", "_seqs", "_shown", "_spent", "base_seq", "head_seq", "limits", "purse")
 
-    def __init__(self, row: "_Row", certificate: bytes):
+    def __init__(self, row: "_Row", limits: Limits):
         self.purse = row.purse
-        self.limits: Limits = limits_in(certificate)
+        self.limits = limits
         self.base_seq = row.base_seq
         self.head_seq = row.head_seq
         self._shown = {row.head_seq: row.head_hash}
@@ -95,16 +116,15 @@ class Payer:
         return True
 
 
-def payers(connection: Connection, wanted: Iterable[bytes]) -> dict[bytes, Payer]:
+def payers(connection: Connection, issued: Issued, wanted: Iterable[bytes]) -> dict[bytes, Payer]:
     """In good standing, on nobody's list, and all that they have spent lies under their newest Certificates."""
     rows = map(_Row._make, bulk.fetch(connection, _ROW, devices.c.id, wanted))
     good = {row.id: row for row in rows if not watched(row) and row.other_seq <= row.base_seq}
     for (who,) in bulk.fetch(connection, _REVOKED, revoked.c.who, good):
         good.pop(who, None)
-    newest = [(who, row.issue) for who, row in good.items()]
-    held = bulk.exactly(connection, certificates, ("device", "issue"), ("device", "certificate"), newest)
-    found = {who: Payer(good[who], certificate) for who, certificate in held}
-    heads = {who: payer.head_seq for who, payer in found.items()}
+    newest = issued.limits(connection, [(who, row.issue) for who, row in good.items()])
+    found = {who: Payer(good[who], limits) for (who, _), limits in newest.items()}
+    heads = {who: payer.head_seq for who, payer in found.items() if good[who].shown_seq > payer.head_seq}
     for who, seq, digest in evidence.shown_unpaid(connection, heads):
         found[who].signed(seq, digest)
     return found
@@ -132,6 +152,7 @@ class Payee:
 
     def __init__(self, device: Row):
         self.purse: int = device.purse
+        self.shown_seq: int = device.shown_seq
         self._head_seq: int = device.head_seq
         self._watermark: int = device.watermark
         self._issued: dict[int, Limits] = {}
@@ -156,6 +177,7 @@ class Payee:
             return False
         self._shown[seq] = digest
         self._shown[seq - 1] = previous
+        self.shown_seq = max(self.shown_seq, seq)
         return True
 
     def takes(self, said: Credit | Debit, receipt_seq: int, paying: Limits | None) -> bool:
@@ -186,9 +208,16 @@ def fitting(connection: Connection, postings: Iterable[Posting]) -> dict[bytes, 
     """Those that go on where the ledger's head is, and bring all that others have shown of their journals above it."""
     offered = {one.device.id: one for one in postings if one.joins(one.found[0])}
     by_device: dict[bytes, list[tuple[int, bytes]]] = {}
-    for who, seq, digest in evidence.shown(connection, {who: one.head[0] for who, one in offered.items()}):
+    for who, seq, digest in shown(connection, [(one.device, one.head[0]) for one in offered.values()]):
         by_device.setdefault(who, []).append((seq, digest))
     return {who: one for who, one in offered.items() if one.found[0].fits(one.head, by_device.get(who, ()))}
+
+
+def shown(connection: Connection, held: Iterable[tuple[Row, int]]) -> Iterator[tuple[bytes, int, bytes]]:
+    """`evidence.shown` of these devices with their heads."""
+    held = list(held)
+    yield from evidence.shown_paid(connection, {device.id: head for device, head in held})
+    yield from evidence.shown_unpaid(connection, {one.id: head for one, head in held if one.shown_seq >= head})
 
 
 _LAST = 30  # Certificates back: a month of syncs whose answers were lost; older ones are for the rules

@@ -251,6 +251,7 @@ def upgrade() -> None:
         sa.Column("unconfirmed", sa.BigInteger(), nullable=False),
         sa.Column("left_open", sa.BigInteger(), nullable=False),
         sa.Column("other_seq", sa.BigInteger(), nullable=False),
+        sa.Column("shown_seq", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(
             ["account"],
             ["accounts.id"],
