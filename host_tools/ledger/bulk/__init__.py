@@ -38,8 +38,7 @@ def insert(
     `same` are the columns that all of them have alike; what is not named is NULL.
     """
     if rows:
-        names = [connection.dialect.identifier_preparer.quote(name) for name in columns]
-        _engine(connection).insert(connection, table.name, names, rows, same or {})
+        _engine(connection).insert(connection, table, columns, rows, same or {})
 
 
 def update(

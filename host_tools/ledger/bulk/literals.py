@@ -1,4 +1,8 @@
-"""Values that stand in the text of a statement."""
+"""Names and values that stand in the text of a statement."""
+
+from collections.abc import Iterable
+
+from sqlalchemy import Connection
 
 
 def own(value: int | str) -> str:
@@ -7,6 +11,11 @@ def own(value: int | str) -> str:
         assert value.replace(" ", "").isalnum(), value
         return f"'{value}'"
     return str(int(value))
+
+
+def names(connection: Connection, columns: Iterable[str]) -> str:
+    """Columns, in quotes where the engine has words of its own for them."""
+    return ", ".join(map(connection.dialect.identifier_preparer.quote, columns))
 
 
 def literal(value: bytes | int | str | bool | None) -> str:

@@ -7,24 +7,24 @@ from typing import Any
 from sqlalchemy import Connection, LargeBinary, String, Table
 
 from host_tools.ledger.bulk import joined
-from host_tools.ledger.bulk.literals import literal, own
+from host_tools.ledger.bulk.literals import literal, names, own
 from host_tools.ledger.schema import MAX_NAMED
 
 _MAX_JOINED = 2_000  # bytes of a value where no column says how long it may be
 
 
-def insert(connection: Connection, table: str, columns: Sequence[str], rows: Sequence[tuple], same: Mapping) -> None:
-    head = f"INSERT INTO {table} ({', '.join([*columns, *same])}) VALUES "
+def insert(connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[tuple], same: Mapping) -> None:
+    head = f"INSERT INTO {table.name} ({names(connection, [*columns, *same])}) VALUES "
     alike = "".join(f",{own(value)}" for value in same.values())
     for start in range(0, len(rows), MAX_NAMED):
         values = ",".join([f"({','.join(map(literal, row))}{alike})" for row in rows[start : start + MAX_NAMED]])
         connection.exec_driver_sql(head + values.replace("%", "%%"))
 
 
-def _joined(table: Table, names: Sequence[str], rows: Iterable[tuple]) -> tuple[str, str]:
+def _joined(table: Table, wanted: Sequence[str], rows: Iterable[tuple]) -> tuple[str, str]:
     """A table of these rows, as a text with one parameter, and that; bytes stand in it as hex digits."""
     listed = [[_in_json(value) for value in row] for row in rows]
-    columns = ", ".join(f"{name} {_json_type(table.c[name].type)} PATH '$[{at}]'" for at, name in enumerate(names))
+    columns = ", ".join(f"{name} {_json_type(table.c[name].type)} PATH '$[{at}]'" for at, name in enumerate(wanted))
     return f"JSON_TABLE(%s, '$[*]' COLUMNS ({columns})) AS c", json.dumps(listed)
 
 
@@ -100,6 +100,6 @@ def nearest(
 _FROM_GIVEN = "/*+ LEADING(c t) USE_NL(c t) */"  # OceanBase takes a table in JSON for one that nothing is known of
 
 
-def _given(table: Table, names: Sequence[str], rows: Iterable[tuple]) -> tuple[str, str]:
-    named, listed = _joined(table, names, rows)
-    return f"(SELECT {', '.join(f'{_taken(table, name)} AS {name}' for name in names)} FROM {named}) AS c", listed
+def _given(table: Table, wanted: Sequence[str], rows: Iterable[tuple]) -> tuple[str, str]:
+    named, listed = _joined(table, wanted, rows)
+    return f"(SELECT {', '.join(f'{_taken(table, name)} AS {name}' for name in wanted)} FROM {named}) AS c", listed

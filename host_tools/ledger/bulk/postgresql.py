@@ -3,33 +3,43 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Boolean, Connection, LargeBinary, String, Table
+from sqlalchemy import BigInteger, Boolean, Connection, Integer, LargeBinary, String, Table
 
 from host_tools.ledger.bulk import joined
+from host_tools.ledger.bulk.literals import names
 
 
-def insert(connection: Connection, table: str, columns: Sequence[str], rows: Sequence[tuple], same: Mapping) -> None:
+def insert(connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[tuple], same: Mapping) -> None:
     driver = connection.connection.driver_connection
     assert driver is not None
     alike = tuple(same.values())
-    with (
-        driver.cursor() as cursor,
-        cursor.copy(f"COPY {table} ({', '.join([*columns, *same])}) FROM STDIN") as copy,
-    ):
+    filled = [*columns, *same]
+    # Binary: as a text a binary value has twice its bytes
+    statement = f"COPY {table.name} ({names(connection, filled)}) FROM STDIN (FORMAT BINARY)"
+    with driver.cursor() as cursor, cursor.copy(statement) as copy:
+        copy.set_types([_type_of(table.c[name].type) for name in filled])
         for row in rows:
             copy.write_row(row + alike)
 
 
-def _unnested(table: Table, names: Sequence[str]) -> str:
-    arrays = ", ".join(f"%s::{_array_of(table.c[name].type)}" for name in names)
-    return f"unnest({arrays}) AS c ({', '.join(names)})"
+_TYPES = ((LargeBinary, "bytea"), (Boolean, "bool"), (String, "text"), (BigInteger, "int8"), (Integer, "int4"))
+
+
+def _unnested(table: Table, columns: Sequence[str]) -> str:
+    arrays = ", ".join(f"%s::{_array_of(table.c[column].type)}" for column in columns)
+    return f"unnest({arrays}) AS c ({', '.join(columns)})"
 
 
 def _array_of(kind: Any) -> str:
-    for one, named in ((LargeBinary, "bytea"), (Boolean, "boolean"), (String, "text")):
+    named = _type_of(kind)
+    return "bigint[]" if named == "int4" else f"{named}[]"
+
+
+def _type_of(kind: Any) -> str:
+    for one, named in _TYPES:
         if isinstance(kind, one):
-            return f"{named}[]"
-    return "bigint[]"
+            return named
+    raise TypeError(kind)
 
 
 def update(connection: Connection, table: Table, keys: Sequence[str], columns: Sequence[str], rows) -> None:

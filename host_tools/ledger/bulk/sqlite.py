@@ -6,12 +6,14 @@ from itertools import chain
 from sqlalchemy import Connection, Table
 
 from host_tools.ledger.bulk import joined
-from host_tools.ledger.bulk.literals import own
+from host_tools.ledger.bulk.literals import names, own
 
 
-def insert(connection: Connection, table: str, columns: Sequence[str], rows: Sequence[tuple], same: Mapping) -> None:
+def insert(connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[tuple], same: Mapping) -> None:
     values = ", ".join(["?"] * len(columns) + [own(value) for value in same.values()])
-    connection.exec_driver_sql(f"INSERT INTO {table} ({', '.join([*columns, *same])}) VALUES ({values})", list(rows))
+    connection.exec_driver_sql(
+        f"INSERT INTO {table.name} ({names(connection, [*columns, *same])}) VALUES ({values})", list(rows)
+    )
 
 
 def update(connection: Connection, table: Table, keys: Sequence[str], columns: Sequence[str], rows) -> None:
