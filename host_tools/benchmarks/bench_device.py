@@ -101,6 +101,8 @@ class BenchDevice:
     `run(action)` does something in its name and counts it.
     """
 
+    LINE_DELAY_MS = 0
+
     def __init__(self, name: str, board: str, folder: Path, bench: Bench) -> None:
         self.name = name
         self.board = load_board(board)
