@@ -204,7 +204,7 @@ def _set_up_mysql(connection: Any, answer_timeout_s: int) -> None:
             settings |= {  # in microseconds
                 "ob_query_timeout": 1_000_000 * answer_timeout_s,
                 "ob_trx_lock_timeout": 1_000_000 * LOCK_TIMEOUT_S,
-                "ob_trx_timeout": 1_000_000 * answer_timeout_s,  # so long a killed server's locks may outlive it
+                "ob_trx_timeout": 1_000_000 * answer_timeout_s,  # a client that has gone holds its locks no longer
                 "ob_trx_idle_timeout": 1_000_000 * IDLE_TIMEOUT_S,
             }
         else:

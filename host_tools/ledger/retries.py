@@ -23,7 +23,7 @@ BUSY = "busy"  # a lock or an answer was waited for as long as `engines` allows;
 LOST = "lost"  # the server or the connection to it has gone; a restart or an election takes seconds
 MAX_TRIES = {CONFLICT: 10, BUSY: 5, LOST: 12}
 
-# Five tries wait for a lock for longer than OceanBase keeps those of a transaction that a crash has cut off.
+# Five tries wait for a lock for longer than `ob_trx_timeout` lets a transaction live whose client has gone.
 # Before the next try: doubled each time, and spread so that two which met do not meet again. Twelve tries wait for 13
 # to 26 s in all, longer than a database's recovery or a cluster's election of the nodes that are left.
 FIRST_PAUSE_S = {CONFLICT: 0.05, BUSY: 1.0, LOST: 0.05}

@@ -6,8 +6,7 @@ from pathlib import Path
 from tests.engines.server import NotHere, Server, free_port
 
 # A transaction that has logged some of its changes when the server is killed, and not yet that it ends, holds its locks
-# from then on: no time and no restart ends it (seen with 1.4.0; in a cluster others ask after it). So all is logged at
-# the end, in one piece.
+# from then on: it was seen to outlast minutes and restarts (1.4.0). So all is logged at the end, in one piece.
 _LOGGED_AT_COMMIT = "64M"
 
 
