@@ -5,6 +5,7 @@ statements of many rows quickly, where binary values stand as hex literals, and 
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from types import ModuleType
 from typing import Any, cast
 from weakref import WeakKeyDictionary
@@ -13,6 +14,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, Table, bindparam,
 
 from host_tools.ledger.bulk import mysql, postgresql, sqlite
 from host_tools.ledger.bulk.joined import Keys
+from host_tools.ledger.bulk.neighbours import stretches
 from host_tools.ledger.schema import MAX_NAMED
 
 # To put a statement together takes longer than to run it for one device. It is done once for queries that live as long
@@ -114,7 +116,7 @@ def above(
         yield from _fetched(connection, *_engine(connection).above(table, keys, columns, some))
 
 
-def nearest(
+def around(
     connection: Connection,
     table: Table,
     keys: Keys,
@@ -124,10 +126,10 @@ def nearest(
 ) -> Iterator[tuple]:
     """For each of these two keys, the rows next to it among those of the same first key: at or below, and above it.
 
-    What is not higher than `floors` says does not count. Some rows may come several times, and others as well.
+    What is not higher than `floors` says does not count. Others may come as well.
     """
-    for some in _shares(wanted):
-        yield from _fetched(connection, *_engine(connection).nearest(table, keys, columns, some, floors))
+    for some in _shares(stretches(wanted)):
+        yield from _engine(connection).around(partial(_fetched, connection), table, keys, columns, some, floors)
 
 
 def _shares(values: Iterable[tuple]) -> Iterator[list[tuple]]:

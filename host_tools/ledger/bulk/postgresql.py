@@ -7,6 +7,7 @@ from sqlalchemy import BigInteger, Boolean, Connection, Integer, LargeBinary, St
 
 from host_tools.ledger.bulk import joined
 from host_tools.ledger.bulk.literals import names
+from host_tools.ledger.bulk.neighbours import Fetch, Stretch
 
 
 def insert(connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[tuple], same: Mapping) -> None:
@@ -25,9 +26,10 @@ def insert(connection: Connection, table: Table, columns: Sequence[str], rows: S
 _TYPES = ((LargeBinary, "bytea"), (Boolean, "bool"), (String, "text"), (BigInteger, "int8"), (Integer, "int4"))
 
 
-def _unnested(table: Table, columns: Sequence[str]) -> str:
+def _unnested(table: Table, columns: Sequence[str], named: Sequence[str] | None = None) -> str:
+    """A table of values like those of `columns`, which are `named` otherwise in it."""
     arrays = ", ".join(f"%s::{_array_of(table.c[column].type)}" for column in columns)
-    return f"unnest({arrays}) AS c ({', '.join(columns)})"
+    return f"unnest({arrays}) AS c ({', '.join(named or columns)})"
 
 
 def _array_of(kind: Any) -> str:
@@ -76,18 +78,22 @@ def above(table: Table, keys: joined.Keys, columns: Sequence[str], floors: Seque
     return f"SELECT n.* FROM {_unnested(table, keys)} CROSS JOIN LATERAL ({there} OFFSET 0) n", _arrays(floors)
 
 
-def nearest(
-    table: Table, keys: joined.Keys, columns: Sequence[str], rows: Sequence[tuple], _floors: Mapping
-) -> tuple[str, tuple]:
+def around(
+    fetch: Fetch,
+    table: Table,
+    keys: joined.Keys,
+    columns: Sequence[str],
+    stretches: Sequence[Stretch],
+    _floors: Mapping[bytes, int],
+) -> list[tuple]:
     group, place = keys
-    row = ", ".join(columns)
-
-    def of(side: str, order: str) -> str:
-        there = f"t.{group} = c.{group} AND t.{place} {side} c.{place}"
-        return f"(SELECT {row} FROM {table.name} t WHERE {there} ORDER BY t.{place} {order} LIMIT 1)"
-
-    both = f"{of('<=', 'DESC')} UNION ALL {of('>', 'ASC')}"
-    return f"SELECT n.* FROM {_unnested(table, keys)} CROSS JOIN LATERAL ({both}) n", _arrays(rows)
+    there = f"SELECT {', '.join(columns)} FROM {table.name} t WHERE t.{group} = c.{group} AND t.{place}"
+    below = f"({there} <= c.first ORDER BY t.{place} DESC LIMIT 1)"
+    among = f"({there} > c.first AND t.{place} <= c.last OFFSET 0)"
+    above = f"({there} > c.last ORDER BY t.{place} LIMIT 1)"
+    given = _unnested(table, (group, place, place), (group, "first", "last"))
+    all_three = f"{below} UNION ALL {among} UNION ALL {above}"
+    return fetch(f"SELECT n.* FROM {given} CROSS JOIN LATERAL ({all_three}) n", _arrays(stretches))
 
 
 def _arrays(rows: Sequence[tuple]) -> tuple[list, ...]:

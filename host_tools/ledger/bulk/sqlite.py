@@ -7,6 +7,7 @@ from sqlalchemy import Connection, Table
 
 from host_tools.ledger.bulk import joined
 from host_tools.ledger.bulk.literals import names, own
+from host_tools.ledger.bulk.neighbours import Fetch, Stretch
 
 
 def insert(connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[tuple], same: Mapping) -> None:
@@ -41,22 +42,26 @@ def above(table: Table, keys: joined.Keys, columns: Sequence[str], floors: Seque
     return joined.above(_given(keys, floors), table, keys, columns), tuple(chain.from_iterable(floors))
 
 
-def nearest(
-    table: Table, keys: joined.Keys, columns: Sequence[str], rows: Sequence[tuple], _floors: Mapping
-) -> tuple[str, tuple]:
+def around(
+    fetch: Fetch,
+    table: Table,
+    keys: joined.Keys,
+    columns: Sequence[str],
+    stretches: Sequence[Stretch],
+    _floors: Mapping[bytes, int],
+) -> list[tuple]:
     group, place = keys
+    next_to = f"FROM {table.name} n WHERE n.{group} = c.{group} AND n.{place}"
+    first = f"COALESCE((SELECT MAX(n.{place}) {next_to} <= c.first), c.first)"
+    last = f"COALESCE((SELECT MIN(n.{place}) {next_to} > c.last), c.last)"
+    there = f"t.{group} = c.{group} AND t.{place} BETWEEN {first} AND {last}"
     row = ", ".join(f"t.{name}" for name in columns)
-
-    def of(side: str, order: str) -> str:
-        next_to = f"SELECT {place} FROM {table.name} n WHERE n.{group} = c.{group} AND n.{place} {side} c.{place}"
-        there = f"t.{group} = c.{group} AND t.{place} = ({next_to} ORDER BY {place} {order} LIMIT 1)"
-        return f"SELECT {row} FROM c JOIN {table.name} t ON {there}"
-
-    both = f"{of('<=', 'DESC')} UNION ALL {of('>', 'ASC')}"
-    return f"WITH c AS (SELECT * FROM {_given(keys, rows)}) {both}", tuple(chain.from_iterable(rows))
+    given = _given((group, "first", "last"), stretches)
+    return fetch(f"SELECT {row} FROM {given} JOIN {table.name} t ON {there}", tuple(chain.from_iterable(stretches)))
 
 
-def _given(keys: joined.Keys, rows: Sequence[tuple]) -> str:
+def _given(names: Sequence[str], rows: Sequence[tuple]) -> str:
     """The columns of a list of values have the names `column1`, ..."""
-    names = ", ".join(f"column{at} AS {name}" for at, name in enumerate(keys, 1))
-    return f"(SELECT {names} FROM (VALUES {', '.join(['(?, ?)'] * len(rows))})) AS c"
+    named = ", ".join(f"column{at} AS {name}" for at, name in enumerate(names, 1))
+    marks = f"({', '.join('?' * len(names))})"
+    return f"(SELECT {named} FROM (VALUES {', '.join([marks] * len(rows))})) AS c"

@@ -33,8 +33,8 @@ class _Row(NamedTuple):
     shown_seq: int
 
 
-_ROW = select(*[devices.c[name] for name in _Row._fields])
-_REVOKED = select(revoked.c.who)
+_LISTED = select(revoked.c.who).where(revoked.c.who == devices.c.id).exists()
+_ROW = select(*[devices.c[name] for name in _Row._fields]).where(~_LISTED)
 
 
 class Issued:
@@ -120,8 +120,6 @@ def payers(connection: Connection, issued: Issued, wanted: Iterable[bytes]) -> d
     """In good standing, on nobody's list, and all that they have spent lies under their newest Certificates."""
     rows = map(_Row._make, bulk.fetch(connection, _ROW, devices.c.id, wanted))
     good = {row.id: row for row in rows if not watched(row) and row.other_seq <= row.base_seq}
-    for (who,) in bulk.fetch(connection, _REVOKED, revoked.c.who, good):
-        good.pop(who, None)
     newest = issued.limits(connection, [(who, row.issue) for who, row in good.items()])
     found = {who: Payer(good[who], limits) for (who, _), limits in newest.items()}
     heads = {who: payer.head_seq for who, payer in found.items() if good[who].shown_seq > payer.head_seq}
@@ -137,7 +135,7 @@ def learn_spent(connection: Connection, found: Mapping[bytes, Payer], wanted: It
     """
     row = ("payer", "seq", "hash", "transfer")
     bases = {who: payer.base_seq for who, payer in found.items()}
-    for who, *one in bulk.nearest(connection, transfers, ("payer", "seq"), row, wanted, bases):
+    for who, *one in bulk.around(connection, transfers, ("payer", "seq"), row, wanted, bases):
         found[who].spent(*one)
 
 
