@@ -26,8 +26,9 @@ CONNECT_TIMEOUT_S = 10  # a node that does not answer by then is taken for dead
 ANSWER_TIMEOUT_S = 120  # of one statement; then the server is taken for dead
 AUDIT_TIMEOUT_S = 6 * 3_600  # of an audit, which reads everything on one state of it
 IDLE_TIMEOUT_S = 300  # of an open transaction: a program that hangs must not hold its locks for ever
+SQLITE_PAGE_BYTES = 16_384  # of a new file: a batch changes keys all over an index, and fewer pages the larger they are
 SQLITE_CACHE_KIB = 65_536  # the pages that a batch changes, and the way to them; the default is 2,000
-SQLITE_LOG_PAGES = 16_000  # 64 MB of log before it goes into the file: pages that batches change again are written once
+SQLITE_LOG_PAGES = 4_000  # 64 MB of log before it goes into the file: pages that batches change again are written once
 RECYCLE_S = 1_800  # connections are renewed before servers and balancers between drop them for being idle
 
 DRIVERS = ("sqlite", "sqlite+pysqlite", "postgresql+psycopg", "mysql+pymysql")
@@ -105,8 +106,12 @@ def _drop_lost(context: ExceptionContext) -> None:
 # SQLite
 
 
+sqlite3.register_adapter(bytes, bytes)  # the driver asks of each value other than a number or a text how to write it
+
+
 def _prepare_sqlite(connection: sqlite3.Connection, _record) -> None:
     connection.isolation_level = None  # the driver's own BEGIN comes too late, and not before a SELECT
+    connection.execute(f"PRAGMA page_size = {SQLITE_PAGE_BYTES}")
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute(f"PRAGMA cache_size = -{SQLITE_CACHE_KIB}")
