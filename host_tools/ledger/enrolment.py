@@ -67,7 +67,7 @@ def _register_new(
     shown = registry.shown_before(connection, new)
 
     def row(who: bytes, one: NewDevice) -> dict[str, Any]:
-        purse, seq = purses[who.hex()], shown.get(who, 0)
+        purse, seq = purses[who.hex()], shown[who]
         return registry.new_row(operator, one.key, one.kind, one.mcc, one.account, purse, one.name, seq, now)
 
     _insert(connection, devices, [row(who, one) for who, one in new.items()])

@@ -37,6 +37,7 @@ from protocol.objects import (
 from protocol.trust import ROOT_ISSUER
 
 MAX_NAME = 100
+NOTHING_SHOWN = -1  # a new device's `shown_seq`: its journal starts at 0
 MAX_ACCOUNT_NAME = 50
 MAX_MCC = 9999
 
@@ -259,7 +260,7 @@ def register(
         return first
     check_operator_good(connection, operator)
     purse = books.account_of(connection, books.PURSE, who.hex(), operator, name)
-    shown = shown_before(connection, [who]).get(who, 0)
+    shown = shown_before(connection, [who])[who]
     new = new_row(operator, public_key, kind, mcc, account, purse, name, shown, now)
     connection.execute(devices.insert().values(**new))
     row = device(connection, who)
@@ -288,8 +289,10 @@ _SHOWN = (
 
 
 def shown_before(connection: Connection, wanted: Iterable[bytes]) -> dict[bytes, int]:
-    """The highest Receipts of devices that have credited something before they are registered: no honest ones."""
-    return {row.payee: row.seq for row in bulk.rows(connection, _SHOWN, transfers.c.payee, wanted)}
+    """The `shown_seq` of devices that are to be registered: only what is not honest has credited something before."""
+    found = dict.fromkeys(wanted, NOTHING_SHOWN)
+    found.update((row.payee, row.seq) for row in bulk.rows(connection, _SHOWN, transfers.c.payee, list(found)))
+    return found
 
 
 def new_row(

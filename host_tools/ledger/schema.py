@@ -142,7 +142,8 @@ FOR_EVER = 1 << 62  # above every position
 # dispute. `unconfirmed` is what was posted to it on its own word alone (the payers' journals have not shown it as paid
 # yet), `left_open` what its own journal shows, but not as paid, though the payees have it. `other_seq`: the highest
 # position at which it is known to have paid under another Certificate than the newest one of then, FOR_EVER if it was
-# never issued that one. Above `shown_seq` and the head, nothing but what it paid is known of its journal.
+# never issued that one. Above `shown_seq` (-1 of a new one) and the head, nothing but what it paid is known of its
+# journal.
 devices = _table(
     "devices",
     Column("id", _binary(16), primary_key=True),

@@ -165,7 +165,8 @@ def _check_positions(
     for row in connection.execute(kept):
         where = f"position {row.seq} of {party.where}"
         findings.checked["positions"] += 1
-        if row.seq > max(party.row.head_seq, party.row.shown_seq):
+        is_held = row.seq < party.row.head_seq or (row.seq, row.hash) == (party.row.head_seq, party.row.head_hash)
+        if not is_held and row.seq > party.row.shown_seq:
             findings.differ(SHOWN, where, party.row.shown_seq, row.seq)
         if row.proof not in checked:
             checked.add(row.proof)
