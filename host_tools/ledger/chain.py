@@ -16,7 +16,7 @@ from protocol.objects import Statement
 _SEQ = attrgetter("seq")
 
 
-@dataclass(frozen=True)
+@dataclass
 class Piece:
     """An unbroken run of records, oldest first, that one signed object vouches for."""
 
@@ -24,6 +24,10 @@ class Piece:
     below_seq: int  # the position before the first one
     joins: bool  # the ledger holds the record at `below_seq` that the run continues
     proof: bytes
+
+    def __post_init__(self) -> None:
+        # Of Certificates; looked for once, since each stage asks for them
+        self.installations = [one for one in self.entries if one.credit is None and one.is_installation]
 
     def fits(self, head: tuple[int, bytes], shown: Iterable[tuple[int, bytes]]) -> bool:
         """Whether all that is shown from `head` on, by positions and hashes, is in this run, or lies above it."""

@@ -27,6 +27,11 @@ from host_tools.ledger.schema import devices as devices_table
 from host_tools.ledger.schema import info, operators
 
 
+def needed(connection: Connection) -> bool:
+    """Not where there is one writer at a time."""
+    return connection.dialect.name != "sqlite"
+
+
 def devices(connection: Connection, wanted: Iterable[bytes]) -> None:
     """Nobody else changes anything of these devices until the transaction ends; unknown ones are passed over."""
     _lock(connection, devices_table.c.id, wanted)
@@ -38,7 +43,7 @@ def parties(connection: Connection, found: Callable[[], set[bytes]]) -> None:
     Those come out of their order, so two may meet, and one is run again; but that is rare.
     """
     locked: set[bytes] = set()
-    while connection.dialect.name != "sqlite" and not (wanted := found()) <= locked:
+    while needed(connection) and not (wanted := found()) <= locked:
         devices(connection, wanted - locked)
         locked |= wanted
 
@@ -64,7 +69,6 @@ _LOCKED: dict[ColumnElement, Select] = {
 
 
 def _lock(connection: Connection, key: ColumnElement, wanted: Iterable[bytes] | Iterable[int]) -> None:
-    if connection.dialect.name == "sqlite":
-        return
-    for _ in bulk.fetch(connection, _LOCKED[key], key, sorted(set(wanted))):
-        pass
+    if needed(connection):
+        for _ in bulk.fetch(connection, _LOCKED[key], key, sorted(set(wanted))):
+            pass

@@ -53,7 +53,7 @@ class Keys:
         """Look up those that are not known yet."""
         if len(self._known) > MAX_KEYS:
             self._known = {}
-        missing = {who for who in wanted if who not in self._known}
+        missing = set(wanted).difference(self._known)
         self._known.update((bytes(who), bytes(key)) for who, key in bulk.fetch(connection, _KEY, devices.c.id, missing))
 
     def get(self, who: bytes) -> bytes | None:
@@ -128,14 +128,15 @@ class Reader:
 
     def read(self, readings: list[Reading]) -> None:
         """Leave what has not to do with its device aside, and list the signatures that the rest must have."""
-        credits = (entry.credit for reading in readings for entry in reading.entries)
-        self._keys.learn(self._connection, {credit.payer for credit in credits if credit is not None})
-        installed = {
-            (reading.device.id, entry.record.certificate.issue)
-            for reading in readings
-            for entry in reading.entries
-            if entry.is_installation
-        }
+        payers: set[bytes] = set()
+        installed: set[tuple[bytes, int]] = set()
+        for reading in readings:
+            for entry in reading.entries:
+                if entry.credit is not None:
+                    payers.add(entry.credit.payer)
+                elif entry.is_installation:
+                    installed.add((reading.device.id, entry.record.certificate.issue))
+        self._keys.learn(self._connection, payers)
         issued = registry.issued(self._connection, installed)
         for reading in readings:
             _One(self._connection, self._keys, issued, reading).read()

@@ -5,7 +5,7 @@ goes from the payer's purse to the payee's. Of one that the payer has shown: the
 the payer has brought the Receipt as well, the row only says from now on that the payee's journal has it.
 """
 
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
@@ -34,59 +34,58 @@ _SAME = {
 
 
 def post(
-    connection: Connection, issued: Issued, postings: Sequence[Posting], posted: Container[Entry], now: int
+    connection: Connection, issued: Issued, postings: Sequence[Posting], posted: set[Entry], now: int
 ) -> set[Entry]:
     """Post what is plain of these uploads. Returns the records that need nothing more than their place in the chain.
 
     Of uploads with installations only if those are `posted`: they decide which credits come too late.
     """
-    uploads = {one.device.id: _credits(one) for one in postings if _is_installed(one, posted)}
+    uploads = {one.device.id: _credits(one) for one in postings if posted.issuperset(one.found[0].installations)}
     postings = [one for one in postings if one.device.id in uploads]
     fitting = standing.fitting(connection, [one for one in postings if uploads[one.device.id]])
     payees = standing.payees(connection, {who: one.device for who, one in fitting.items()})
-    credits = [(entry, entry.credit) for who in payees for entry in uploads[who] if entry.credit is not None]
+    credits = [credit for who in payees for _, credit in uploads[who]]
     if not credits:
         return set()
-    payers = standing.payers(connection, issued, {credit.payer for _, credit in credits})
+    payers = standing.payers(connection, issued, {credit.payer for credit in credits})
     shown = known.uncredited(connection, payees)
     older = {one.payer for one in shown.values() if one.payer in payers}
     standing.learn_older(connection, payers, older)
-    new = [(one.payer, one.seq) for _, one in credits if one.payer in payers and one.transfer not in shown]
+    new = [(one.payer, one.seq) for one in credits if one.payer in payers and one.transfer not in shown]
     standing.learn_spent(connection, payers, new)
     changes = Changes()
     rows: list[tuple] = []
     taken: set[Entry] = set()
-    for entry, credit in credits:
-        payer, payee = payers.get(credit.payer), payees[credit.payee]
-        if payer is None or not payee.takes(credit, credit.receipt_seq, payer.limits_under(credit.payer_issue)):
-            continue
-        one = shown.get(credit.transfer)
-        if one is not None:
-            if not _credit_shown(changes, one, entry, credit, payee.purse):
+    for who, payee in payees.items():
+        for entry, credit in uploads[who]:
+            payer = payers.get(credit.payer)
+            if payer is None or not payee.takes(credit, credit.receipt_seq, payer.limits_under(credit.payer_issue)):
                 continue
-        elif payer.paid(credit, credit.transfer, entry.transfer):
-            rows.append(_row(entry, credit, payee.purse))
-            changes.move(payer.purse, payee.purse, credit.amount, credit.transfer)
-            changes.count("unconfirmed", credit.payee, credit.amount)
-        else:
-            continue
-        taken.add(entry)
+            one = shown.get(credit.transfer)
+            transfer = entry.transfer
+            if one is not None:
+                if not _credit_shown(changes, one, entry, credit, payee.purse):
+                    continue
+            elif payer.paid(credit, credit.transfer, transfer):
+                rows.append(_row(credit, transfer, entry.receipt, payee.purse))
+                changes.move(payer.purse, payee.purse, credit.amount, credit.transfer)
+                changes.count("unconfirmed", who, credit.amount)
+            else:
+                continue
+            taken.add(entry)
     rows.sort()  # by payer and seq, so that neighbours in the index come one after the other
     bulk.insert(connection, transfers, _COLUMNS, rows, _SAME)
     changes.write(connection, now)
     return taken
 
 
-def _credits(posting: Posting) -> list[Entry]:
+def _credits(posting: Posting) -> list[tuple[Entry, Credit]]:
     """Whose payers are known."""
-    return [one for one in posting.found[0].entries if one.credit is not None and one not in posting.strangers]
+    found = [(one, one.credit) for one in posting.found[0].entries if one.credit is not None]
+    return [one for one in found if one[0] not in posting.strangers] if posting.strangers else found
 
 
-def _is_installed(posting: Posting, posted: Container[Entry]) -> bool:
-    return all(one in posted for one in posting.found[0].entries if one.is_installation)
-
-
-def _row(entry: Entry, credit: Credit, purse: int) -> tuple:
+def _row(credit: Credit, transfer: bytes, receipt: bytes, purse: int) -> tuple:
     return (
         credit.payer,
         credit.seq,
@@ -95,8 +94,8 @@ def _row(entry: Entry, credit: Credit, purse: int) -> tuple:
         credit.payer_issue,
         credit.number,
         credit.amount,
-        entry.transfer,
-        entry.receipt,
+        transfer,
+        receipt,
         credit.receipt_seq,
         purse,
     )

@@ -16,9 +16,10 @@ def post(
     connection: Connection, _issued: Issued, postings: Sequence[Posting], _posted: Container[Entry], _now: int
 ) -> set[Entry]:
     """Post what is plain of these uploads. Returns the records that need nothing more than their place in the chain."""
-    found = {one.device.id: [e for e in one.found[0].entries if e.is_installation] for one in postings}
+    found = {one.device.id: one.found[0].installations for one in postings}
     fitting = standing.fitting(connection, [one for one in postings if found[one.device.id]])
-    late = _too_late(connection, {who: one.head[0] for who, one in fitting.items()}, found)
+    heads = {who: one.head[0] for who, one in fitting.items() if one.device.shown_seq > one.head[0]}
+    late = _too_late(connection, heads, found)
     keys, row = ("device", "issue"), ("device", "issue", "installed_seq")
     wanted = {(who, one.record.certificate.issue) for who in fitting.keys() - late for one in found[who]}
     rows = bulk.exactly(connection, certificates, keys, row, wanted)
