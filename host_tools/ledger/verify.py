@@ -15,7 +15,7 @@ from concurrent.futures.process import BrokenProcessPool
 
 from host_tools.crypto import wrong_ones
 
-NICENESS = 5  # beside a process that does not give way, one that does gets a quarter of a core
+NICENESS = 10  # beside a process that does not give way, one that does gets a tenth of a core
 SHARE = 500  # signatures that a process checks at a time: 20 ms, much longer than it takes to hand them over
 
 
