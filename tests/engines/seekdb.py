@@ -13,6 +13,7 @@ _LOGGED_AT_COMMIT = "64M"
 class SeekDB(Server):
     name = "seekdb"
     memory = "1G"  # the least that it runs with
+    log = "2G"
 
     def prepare(self) -> None:
         found = importlib.util.find_spec("pylibseekdb")
@@ -22,7 +23,8 @@ class SeekDB(Server):
         self._port = free_port()
 
     def command(self) -> list[str]:
-        settings = (f"memory_budget={self.memory}", "log_disk_size=2G", f"_private_buffer_size={_LOGGED_AT_COMMIT}")
+        sizes = (f"memory_budget={self.memory}", f"log_disk_size={self.log}")
+        settings = (*sizes, f"_private_buffer_size={_LOGGED_AT_COMMIT}")
         options = [word for setting in settings for word in ("--parameter", setting)]
         where = ["--nodaemon", "--port", str(self._port), "--base-dir", str(self.folder / "data")]
         return ["env", "TELEMETRY_ENABLED=false", str(self._binary), *where, *options]
