@@ -1,9 +1,14 @@
 """What every test may use. Fixtures that only one folder needs stand in that folder."""
 
+import signal
 import sys
 from pathlib import Path
 
 import pytest
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell starts a job in the background so; the tests of Ctrl-C would wait for nothing
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
