@@ -8,6 +8,7 @@ ledger holds: a carrier may have written it.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from operator import attrgetter
 
 from host_tools.ledger.parse import Entry
@@ -16,7 +17,7 @@ from protocol.objects import Statement
 _SEQ = attrgetter("seq")
 
 
-@dataclass
+@dataclass(frozen=True)
 class Piece:
     """An unbroken run of records, oldest first, that one signed object vouches for."""
 
@@ -25,9 +26,10 @@ class Piece:
     joins: bool  # the ledger holds the record at `below_seq` that the run continues
     proof: bytes
 
-    def __post_init__(self) -> None:
-        # Of Certificates; looked for once, since each stage asks for them
-        self.installations = [one for one in self.entries if one.credit is None and one.is_installation]
+    @cached_property
+    def installations(self) -> list[Entry]:
+        """Of Certificates; each stage asks for them."""
+        return [one for one in self.entries if one.credit is None and one.is_installation]
 
     def fits(self, head: tuple[int, bytes], shown: Iterable[tuple[int, bytes]]) -> bool:
         """Whether all that is shown from `head` on, by positions and hashes, is in this run, or lies above it."""

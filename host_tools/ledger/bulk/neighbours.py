@@ -16,7 +16,7 @@ Fetch = Callable[[str, tuple], list[tuple]]
 
 
 def stretches(wanted: Iterable[tuple[bytes, int]]) -> list[Stretch]:
-    """These keys, with those less than NEAR apart in one stretch."""
+    """These keys, with those at most NEAR apart in one stretch."""
     found: list[Stretch] = []
     for which, place in sorted(wanted):
         if found and found[-1][0] == which and place - found[-1][2] <= NEAR:
