@@ -5,7 +5,7 @@ the others, so the balances add up to 0; that is the invariant `accounts + purse
 guarantee + suspense = issued`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, func, select, update
@@ -84,10 +84,12 @@ def move(
         _check_all_changed(connection.execute(changed).rowcount, 1)
 
 
-def post(connection: Connection, moved: Sequence[tuple], changes: Mapping[int, int], reason: str, now: int) -> None:
-    """Post many movements, `(source, destination, amount, reference)`, and what they change in all."""
-    if sum(changes.values()):
-        raise BooksBroken(f"What is to be posted is off by {sum(changes.values())}", STOP)
+def post(connection: Connection, moved: Sequence[tuple[int, int, int, bytes]], reason: str, now: int) -> None:
+    """Post many movements, `(source, destination, amount, reference)`; each account is changed once, by all of them."""
+    changes: dict[int, int] = {}
+    for source, destination, amount, _ in moved:
+        changes[source] = changes.get(source, 0) - amount
+        changes[destination] = changes.get(destination, 0) + amount
     same = {"at": now, "reason": reason}
     bulk.insert(connection, postings, ("source", "destination", "amount", "reference"), moved, same)
     _check_all_changed(bulk.add(connection, accounts, "id", "balance", changes), len(changes))

@@ -119,13 +119,11 @@ def _order_usual(
     locks.accounts(connection, taken)
     for account, amount in taken.items():
         registry.check_funds(connection, account, amount)
-    _take(connection, rows, made, taken, now)
+    _take(connection, rows, made, now)
     return made
 
 
-def _take(
-    connection: Connection, rows: Mapping[bytes, Row], made: list[Load], taken: Mapping[int, int], now: int
-) -> None:
+def _take(connection: Connection, rows: Mapping[bytes, Row], made: list[Load], now: int) -> None:
     """From the accounts, and on the way into the devices."""
     transits: dict[str, int] = {}
     for operator in sorted({load.operator for load in made}):
@@ -133,13 +131,11 @@ def _take(
         transits |= _opened(connection, books.LOADS_IN_TRANSIT, operator, named)
     values = [loads.new_row(load, rows[load.device].account) for load in made]
     _insert(connection, ordered, values)
-    changes = {account: -amount for account, amount in taken.items()}
-    moved = []
-    for load, row in zip(made, values, strict=True):
-        transit = transits[load.device.hex()]
-        changes[transit] = changes.get(transit, 0) + load.amount
-        moved.append((row["account"], transit, load.amount, row["hash"]))
-    books.post(connection, moved, changes, loads.ORDERED, now)
+    moved = [
+        (row["account"], transits[load.device.hex()], load.amount, row["hash"])
+        for load, row in zip(made, values, strict=True)
+    ]
+    books.post(connection, moved, loads.ORDERED, now)
 
 
 def _ordered_before(connection: Connection, ids: list[bytes]) -> tuple[dict[bytes, int], dict[bytes, int]]:

@@ -155,14 +155,14 @@ class _One:
 
     def read(self) -> None:
         """Credits first: they are the most, and speak of nothing else."""
-        reading = self._reading
-        parsed, reading.entries = reading.entries, []
+        parsed, self._reading.entries = self._reading.entries, []
         others: list[Entry] = []
         closings: list[Entry] = []
+        self._credits((entry, entry.credit) for entry in parsed if entry.credit is not None)
         for entry in parsed:
             if entry.credit is not None:
-                self._credit(entry, entry.credit)
-            elif entry.paid is not None or (entry.debit is None and isinstance(entry.record.body, Closing)):
+                continue
+            if entry.paid is not None or (entry.debit is None and isinstance(entry.record.body, Closing)):
                 closings.append(entry)
             else:
                 others.append(entry)
@@ -172,21 +172,24 @@ class _One:
         for entry in closings:
             self._read(entry)
 
-    def _credit(self, entry: Entry, credit: Credit) -> None:
+    def _credits(self, credits: Iterable[tuple[Entry, Credit]]) -> None:
         reading = self._reading
-        if credit.payee != self._device.id:
-            reading.unreadable.append((entry.raw, NOT_ITS_OWN))
-            return
-        receipt, transfer = entry.signatures()
-        reading.checks.append((receipt, self._device.key))
-        reading.whose.append(entry)
-        payer_key = self._keys.get(credit.payer)
-        if payer_key is None:
-            reading.strangers.add(entry)
-        else:
-            reading.checks.append((transfer, payer_key))
-            reading.whose.append(entry)
-        reading.entries.append(entry)
+        entries, checks, whose = reading.entries, reading.checks, reading.whose
+        payee, payee_key = self._device.id, self._device.key
+        for entry, credit in credits:
+            if credit.payee != payee:
+                reading.unreadable.append((entry.raw, NOT_ITS_OWN))
+                continue
+            receipt, transfer = entry.signatures()
+            checks.append((receipt, payee_key))
+            whose.append(entry)
+            payer_key = self._keys.get(credit.payer)
+            if payer_key is None:
+                reading.strangers.add(entry)
+            else:
+                checks.append((transfer, payer_key))
+                whose.append(entry)
+            entries.append(entry)
 
     def _read(self, entry: Entry) -> None:
         try:

@@ -57,22 +57,23 @@ def post(
     rows: list[tuple] = []
     taken: set[Entry] = set()
     for who, payee in payees.items():
+        unconfirmed = 0
         for entry, credit in uploads[who]:
             payer = payers.get(credit.payer)
             if payer is None or not payee.takes(credit, credit.receipt_seq, payer.limits_under(credit.payer_issue)):
                 continue
             one = shown.get(credit.transfer)
-            transfer = entry.transfer
             if one is not None:
                 if not _credit_shown(changes, one, entry, credit, payee.purse):
                     continue
-            elif payer.paid(credit, credit.transfer, transfer):
-                rows.append(_row(credit, transfer, entry.receipt, payee.purse))
+            elif payer.paid(credit, credit.transfer):
+                rows.append(_row(entry, credit, payee.purse))
                 changes.move(payer.purse, payee.purse, credit.amount, credit.transfer)
-                changes.count("unconfirmed", who, credit.amount)
+                unconfirmed += credit.amount
             else:
                 continue
             taken.add(entry)
+        changes.count("unconfirmed", who, unconfirmed)
     rows.sort()  # by payer and seq, so that neighbours in the index come one after the other
     bulk.insert(connection, transfers, _COLUMNS, rows, _SAME)
     changes.write(connection, now)
@@ -85,7 +86,7 @@ def _credits(posting: Posting) -> list[tuple[Entry, Credit]]:
     return [one for one in found if one[0] not in posting.strangers] if posting.strangers else found
 
 
-def _row(credit: Credit, transfer: bytes, receipt: bytes, purse: int) -> tuple:
+def _row(entry: Entry, credit: Credit, purse: int) -> tuple:
     return (
         credit.payer,
         credit.seq,
@@ -94,8 +95,8 @@ def _row(credit: Credit, transfer: bytes, receipt: bytes, purse: int) -> tuple:
         credit.payer_issue,
         credit.number,
         credit.amount,
-        transfer,
-        receipt,
+        entry.transfer,
+        entry.receipt,
         credit.receipt_seq,
         purse,
     )

@@ -79,15 +79,12 @@ class Changes:
 
     def __init__(self) -> None:
         self._known: dict[bytes, Known] = {}
-        self._moved: list[tuple] = []
-        self._balances: Counter[int] = Counter()
+        self._moved: list[tuple[int, int, int, bytes]] = []
         self._sums: dict[str, Counter[bytes]] = {"unconfirmed": Counter(), "left_open": Counter()}
 
     def move(self, source: int, destination: int, amount: int, transfer: bytes) -> None:
         """From one account to another, for the Transfer of this hash."""
         self._moved.append((source, destination, amount, transfer))
-        self._balances[source] -= amount
-        self._balances[destination] += amount
 
     def count(self, sum_of: str, device: bytes, amount: int) -> None:
         """Add to what is open of a device: `unconfirmed` or `left_open`."""
@@ -111,4 +108,4 @@ class Changes:
             changed = {device: change for device, change in changes.items() if change}
             bulk.add(connection, devices, "id", sum_of, changed)
         if self._moved:
-            books.post(connection, self._moved, self._balances, REASONS[POSTED], now)
+            books.post(connection, self._moved, REASONS[POSTED], now)

@@ -127,7 +127,7 @@ class _Batch:
             return False
         if not payee.commits(paid.receipt_seq, paid.evidence, paid.receipt_previous):
             return False
-        if not payer.paid(debit, debited.hash, debited.transfer):
+        if not payer.paid(debit, debited.hash):
             return False
         self.rows.append(_row(debited, debit, closing, paid, payee.purse))
         self.changes.move(payer.purse, payee.purse, debit.amount, debited.hash)

@@ -1,7 +1,7 @@
 """Who is in good standing, and what the ledger knows of them that may speak against a plain record."""
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, cast
 
 from sqlalchemy import Connection, Row, literal_column, select
@@ -11,9 +11,13 @@ from host_tools.ledger.guarantee import watched
 from host_tools.ledger.parse import Credit, Debit, Limits, limits_in, links_in
 from host_tools.ledger.posting import Posting
 from host_tools.ledger.schema import certificates, devices, revoked, transfers
+from protocol import limits as device_rules
 from protocol.errors import Refused
-from protocol.limits import check_days, check_visible
-from protocol.objects import OPERATOR_PAYEE, Certificate, Transfer
+from protocol.objects import OPERATOR_PAYEE
+
+# The rules that devices have, of what `parse` has read, which has the same names
+_check_days = cast(Callable[[Limits, int], None], device_rules.check_days)
+_check_visible = cast(Callable[[Credit | Debit, Limits, Limits, bool], None], device_rules.check_visible)
 
 MAX_CERTIFICATES = 50_000  # kept in memory: 40 MB; then all are forgotten
 
@@ -68,7 +72,7 @@ class Payer:
         self._shown = {row.head_seq: row.head_hash}
         self._older: dict[int, Limits] = {}
         self._seqs: list[int] = []  # of what it has spent, in order
-        self._spent: dict[int, tuple[bytes, bytes]] = {}  # the hash and the Transfer, by seq
+        self._spent: dict[int, tuple[bytes, bytes, int, int]] = {}  # the hash and `links_in`, by seq
 
     def had(self, issue: int, certificate: bytes) -> None:
         """An older Certificate."""
@@ -85,9 +89,9 @@ class Payer:
         """One that it has spent."""
         if seq not in self._spent:
             insort(self._seqs, seq)
-            self._spent[seq] = digest, transfer
+            self._spent[seq] = digest, *links_in(transfer)
 
-    def paid(self, said: Credit | Debit, digest: bytes, transfer: bytes) -> bool:
+    def paid(self, said: Credit | Debit, digest: bytes) -> bool:
         """Whether the Transfer, whose hash is `digest`, fits between those next to it; it is known from then on."""
         seq = said.seq
         if seq <= self.head_seq or said.payer_issue != self.limits.issue or seq in self._spent:
@@ -97,22 +101,20 @@ class Payer:
         at = bisect_left(self._seqs, seq)
         below = self._seqs[at - 1] if at else 0
         if below > self.base_seq:  # sums begin anew there
-            hash_there, signed = self._spent[below]
-            _, _, cumulative = links_in(signed)
+            hash_there, _, _, cumulative = self._spent[below]
             if said.cumulative < cumulative + said.amount:
                 return False
             if below == seq - 1 and hash_there != said.previous:
                 return False
         if at < len(self._seqs):
             above = self._seqs[at]
-            _, signed = self._spent[above]
-            previous, amount, cumulative = links_in(signed)
+            _, previous, amount, cumulative = self._spent[above]
             if cumulative < said.cumulative + amount:
                 return False
             if above == seq + 1 and previous != digest:
                 return False
         self._seqs.insert(at, seq)
-        self._spent[seq] = digest, transfer
+        self._spent[seq] = digest, said.previous, said.amount, said.cumulative
         return True
 
 
@@ -187,8 +189,8 @@ class Payee:
             if issue > said.payee_issue and seq < receipt_seq:
                 return False
         try:
-            check_days(cast(Certificate, paying), paid.valid_from)
-            check_visible(cast(Transfer, said), cast(Certificate, paying), cast(Certificate, paid), False)
+            _check_days(paying, paid.valid_from)
+            _check_visible(said, paying, paid, False)
         except Refused:
             return False
         return True
