@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Table, create_engine, func, select, update
+from sqlalchemy import Connection, Table, create_engine, exists, func, select, update
 
 from host_tools.ledger import Ledger, books, loads
 from host_tools.ledger.audit import findings
@@ -221,6 +221,7 @@ def to(value: Any) -> Callable[[Any], Any]:
 
 
 posted = transfers.c.state == POSTED
+at_head = (devices.c.id == positions.c.device) & (devices.c.head_seq == positions.c.seq)
 
 CHANGES: dict[str, tuple[Change, set[str]]] = {
     # the books
@@ -416,6 +417,10 @@ CHANGES: dict[str, tuple[Change, set[str]]] = {
     "a commitment": (
         changed(positions, "proof", flipped(-1)),
         {"the Statement's signature"},
+    ),
+    "a commitment to another head": (
+        changed(positions, "hash", flipped(0), exists().where(at_head, devices.c.shown_seq < devices.c.head_seq)),
+        {"up to where others have shown its device's journal"},
     ),
 }
 
