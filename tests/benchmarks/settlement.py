@@ -66,6 +66,7 @@ class Bench:
             "settled_per_second": round(transfers / settled["seconds"]),
             "verified_per_second": round(transfers / verified["seconds"]),
             "signatures_per_second": round(verified["signatures"] / verified["seconds"]),
+            "settling_process_us": round(1_000_000 * settled["own_seconds"] / transfers),
         }
 
     def fill(self, transfers: int) -> None:
@@ -131,6 +132,7 @@ def rates(rounds: list[dict[str, Any]]) -> dict[str, Any]:
         "verified_per_second": middle["verified_per_second"],
         "ratio": ratio,
         "signatures_per_second": middle["signatures_per_second"],
+        "settling_process_us": middle["settling_process_us"],
         "rounds": rounds,
     }
 

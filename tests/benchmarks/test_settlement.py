@@ -47,6 +47,7 @@ def test_engine_has_its_object_and_one_that_is_not_here_is_named_and_left_out(ca
     assert [name for name in facts if name in names] == names
     assert (facts["engine"], facts["transfers"], facts["batch"]) == ("sqlite", 60, 5_000)
     assert facts["ratio"] == round(facts["settled_per_second"] / facts["verified_per_second"], 3)
+    assert 0 < facts["settling_process_us"] < 1_000_000
     assert facts["settings"]["synchronous"] == 2 and facts["settings"]["journal_mode"] == "wal"
     assert 20_000_000 < facts["peak_memory_bytes"] < 500_000_000
     filled = facts["filled"]
