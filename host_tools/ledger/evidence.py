@@ -15,7 +15,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, func, or_, select, text, update
 
 from host_tools.crypto import sha256
-from host_tools.ledger import bulk, history
+from host_tools.ledger import bulk, history, revocation
 from host_tools.ledger.guarantee import UNFUNDED, cover
 from host_tools.ledger.parse import links_in
 from host_tools.ledger.schema import UNCREDITED, dead_letters, devices, evidence, positions, transfers
@@ -205,7 +205,9 @@ def freeze(
         values["position"] = position
         connection.execute(evidence.insert().values(digest=digest, at=now, **values))
     good = or_(devices.c.frozen.is_(None), devices.c.frozen == UNFUNDED)
-    connection.execute(update(devices).where(devices.c.id == device, good).values(frozen=what[:MAX_REASON]))
+    freezing = update(devices).where(devices.c.id == device, good).values(frozen=what[:MAX_REASON])
+    if connection.execute(freezing).rowcount:
+        revocation.await_every_list(connection, device)
     cover(connection, device, now)
 
 

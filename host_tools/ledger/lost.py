@@ -28,6 +28,7 @@ def report(connection: Connection, signer: Signer, who: bytes, now: int) -> int:
         raise InvalidInput(f"{device.name} is an operator's payee", "Only wallets and terminals can be lost")
     if device.lost_at is None:
         connection.execute(update(devices).where(devices.c.id == who).values(lost_at=now, revoked=True))
+        revocation.await_own_list(connection, who)
     revocation.publish_blocked(connection, signer, device.operator, now)
     return pay_back_day(device)
 

@@ -21,7 +21,7 @@ from host_tools.ledger.errors import (
     WrongSigner,
 )
 from host_tools.ledger.parse import Limits, limits_in
-from host_tools.ledger.revocation import current_epoch, operator_revoked
+from host_tools.ledger.revocation import await_first_list, current_epoch, operator_revoked
 from host_tools.ledger.schema import accounts, certificates, devices, info, operators, transfers
 from protocol import limits, records
 from protocol.objects import (
@@ -76,6 +76,7 @@ def add_operator(connection: Connection, certificate: OperatorCertificate) -> No
     known = connection.execute(select(operators).where(operators.c.operator == certificate.operator)).one_or_none()
     if known is None:
         connection.execute(operators.insert().values(operator=certificate.operator, **values))
+        await_first_list(connection, certificate.operator)
         return
     if known.certificate == values["certificate"]:
         return

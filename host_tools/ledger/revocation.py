@@ -3,17 +3,20 @@
 What an issuer publishes is a complete list, and after it deltas, each of which holds all that changed since that
 complete list. So the complete list and the newest delta are all that anybody needs. Each publication is an epoch, and a
 Certificate's `epoch` proves which list its device knew.
+
+Whoever is frozen waits in `unlisted` for each operator's next publication, which comes with the next call that has the
+operator's key at hand. So a call learns at one glance that there is nothing to publish, however many are frozen.
 """
 
-from collections.abc import Set
+from collections.abc import Collection, Set
 
-from sqlalchemy import Connection, Row, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, func, or_, select, true, update
 
 from host_tools.crypto import Signer, sha256
-from host_tools.ledger import locks
+from host_tools.ledger import bulk, locks
 from host_tools.ledger.errors import InvalidInput
 from host_tools.ledger.guarantee import UNFUNDED
-from host_tools.ledger.schema import devices, revocations, revoked
+from host_tools.ledger.schema import devices, operators, revocations, revoked, unlisted
 from protocol.limits import CERTIFICATE_DAYS, GRACE_DAYS
 from protocol.objects import DAY_S, MAX_DELTA, MAX_REVOCATIONS, NO_HASH, REVOKED_ALTOGETHER, Revocations
 from protocol.trust import ROOT_ISSUER, operator_entry_id
@@ -84,35 +87,77 @@ def operator_revoked(connection: Connection, operator: int) -> bool:
     return operator_entry_id(operator) in _listed(connection, ROOT_ISSUER)
 
 
+def await_every_list(connection: Connection, device: bytes) -> None:
+    """It was frozen for fraud: each operator's next list takes it up."""
+    _await(connection, devices.c.id == device)
+
+
+def await_own_list(connection: Connection, device: bytes) -> None:
+    """Its operator's next list takes it up."""
+    _await(connection, (devices.c.id == device) & (devices.c.operator == operators.c.operator))
+
+
+def await_first_list(connection: Connection, operator: int) -> None:
+    """The operator is new: its first list takes up whoever was frozen before."""
+    # An index finds these, and not what "is not null"
+    _await(connection, (operators.c.operator == operator) & (devices.c.frozen > "") & (devices.c.frozen != UNFUNDED))
+
+
+def _await(connection: Connection, pairs: ColumnElement[bool]) -> None:
+    """`pairs` of operators and devices."""
+    waits = unlisted.c.issuer == operators.c.operator, unlisted.c.who == devices.c.id
+    found = (
+        select(operators.c.operator, operators.c.operator != devices.c.operator, devices.c.id)
+        .select_from(devices.join(operators, true()))
+        .where(pairs, ~select(unlisted.c.who).where(*waits).exists())
+    )
+    bulk.insert(connection, unlisted, ("issuer", "theirs", "who"), [tuple(row) for row in connection.execute(found)])
+
+
 def publish_blocked(connection: Connection, signer: Signer, operator: int, now: int) -> None:
-    """Put on the operator's list whoever belongs there and is not yet: every frozen device, and its own revoked ones.
+    """Put on the operator's list whoever waits for that.
 
     Those whose Certificates are over for everybody need no entry. Its own devices come first: foreign ones get the room
     that is left, and give it up for own ones. What does not fit waits for the next time: a full list stops no sync.
     """
-    if not _blocked_now(connection, operator, now):
+    if not any(_due(connection, operator, now)):
         return
     locks.issuer(connection, operator)
-    added = _blocked_now(connection, operator, now)  # others may have published meanwhile
+    needless, added = _due(connection, operator, now)  # others may have published meanwhile
+    _wait_no_more(connection, operator, needless)
     if added:
         _publish(connection, signer, operator, added, now)
 
 
-def _blocked_now(connection: Connection, operator: int, now: int) -> dict[bytes, int]:
-    """Whom the operator's next list would add, as far as there is room."""
-    frozen = (devices.c.frozen > "") & (devices.c.frozen != UNFUNDED)  # an index finds these, not what "is not null"
-    own = devices.c.revoked.is_(True) & (devices.c.operator == operator)
-    alive = devices.c.valid_until >= _last_day(now)
-    blocked = connection.execute(select(devices.c.id, devices.c.operator).where(or_(frozen, own), alive)).all()
+def _due(connection: Connection, operator: int, now: int) -> tuple[set[bytes], dict[bytes, int]]:
+    """Of those who wait for the operator's list: who needs no entry, and whom it would add, as far as there is room.
+
+    No more are looked at than a list can hold.
+    """
+    those = select(unlisted.c.theirs, unlisted.c.who, devices.c.valid_until).join(
+        devices, devices.c.id == unlisted.c.who
+    )
+    first = those.where(unlisted.c.issuer == operator).order_by(unlisted.c.theirs, unlisted.c.who)
+    waiting = connection.execute(first.limit(MAX_REVOCATIONS)).all()
+    if not waiting:
+        return set(), {}
     listed = _listed(connection, operator)
-    missing = sorted((home != operator, who) for who, home in blocked if who not in listed)
+    needless = {who for _, who, valid_until in waiting if who in listed or valid_until < _last_day(now)}
+    missing = [(foreign, who) for foreign, who, _ in waiting if who not in needless]
     room = MAX_REVOCATIONS - len(listed)
     if len(missing) > room:
         expired = _expired(connection, listed, now)
         room += len(expired)
         own_ones = sum(not foreign for foreign, _ in missing)
         room = max(room, min(own_ones, room + len(_foreign(connection, operator, listed.keys() - expired))))
-    return dict.fromkeys([who for _, who in missing[: max(0, room)]], REVOKED_ALTOGETHER)
+    return needless, dict.fromkeys([who for _, who in missing[: max(0, room)]], REVOKED_ALTOGETHER)
+
+
+def _wait_no_more(connection: Connection, operator: int, those: Collection[bytes]) -> None:
+    """The whole key is named, so that nothing else is locked on any engine."""
+    if those:
+        named = unlisted.c.theirs.in_([False, True]), unlisted.c.who.in_(those)
+        connection.execute(unlisted.delete().where(unlisted.c.issuer == operator, *named))
 
 
 def _publish(connection: Connection, signer: Signer, issuer: int, added: dict[bytes, int], now: int) -> None:
@@ -130,8 +175,10 @@ def _publish(connection: Connection, signer: Signer, issuer: int, added: dict[by
             wanted.pop(who)
         for who in _foreign(connection, issuer, listed.keys() & wanted.keys())[: max(0, len(wanted) - MAX_REVOCATIONS)]:
             wanted.pop(who)
+            _await(connection, (operators.c.operator == issuer) & (devices.c.id == who))
     if len(wanted) > MAX_REVOCATIONS:
         raise InvalidInput(f"A list holds {MAX_REVOCATIONS} entries", "Wait until older ones have expired")
+    _wait_no_more(connection, issuer, added)
     published = Revocations.of(
         list((delta if base else wanted).items()),
         issuer=issuer,

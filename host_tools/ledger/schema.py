@@ -177,7 +177,6 @@ devices = _table(
     Column("other_seq", BigInteger, nullable=False),
     Column("shown_seq", BigInteger, nullable=False),
     *_part_of_an_index("devices_frozen", ("frozen",), "frozen IS NOT NULL"),
-    Index("devices_revoked", "revoked"),
     *_part_of_an_index("devices_lost", ("lost_at",), "lost_at IS NOT NULL"),
 )
 
@@ -375,6 +374,15 @@ revoked = _table(
     Column("epoch", BigInteger, primary_key=True, autoincrement=False),
     Column("minimum", BigInteger, nullable=False),
     Index("revoked_who", "who"),
+)
+
+# Who is to stand on an operator's next list: whatever was frozen for fraud, and its own that were lost, until the list
+# has taken them up or their Certificates are over. `theirs`: a device of another operator, which has to wait longer.
+unlisted = _table(
+    "unlisted",
+    Column("issuer", Integer, primary_key=True, autoincrement=False),
+    Column("theirs", Boolean, primary_key=True),
+    Column("who", _binary(16), primary_key=True),
 )
 
 # Requests of the operators' own payees, through which devices redeem.

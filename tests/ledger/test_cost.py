@@ -9,11 +9,11 @@ import pytest
 from sqlalchemy import event
 
 from host_tools.city.population import payee_uploads, population
-from host_tools.ledger import Ledger, Settlement, Upload, engines
+from host_tools.ledger import Ledger, Settlement, Upload, engines, evidence, revocation
 from tests.ledger.world import Town, clone, sale
 
-# Read on purpose: the one row of ledger_info, and what is given with the statement itself.
-WHOLE = {"ledger_info", "(subquery-1)", "c"}
+# Read on purpose: the one row of ledger_info, the few operators, and what is given with the statement itself.
+WHOLE = {"ledger_info", "operators", "(subquery-1)", "c"}
 
 
 @pytest.fixture
@@ -132,8 +132,28 @@ def counted(ledger: Ledger):
         event.remove(engine, name, listener)
 
 
-def cost_of_syncs(folder, others: int) -> list[tuple[int, int, int, int]]:
-    """Of a shop's and a wallet's sync in a ledger with so many other wallets."""
+# Statements, rows, bytes and steps of one sync
+Counts = tuple[int, int, int, int]
+
+
+def cost_of_syncs(town: Town, shop, wallet) -> list[Counts]:
+    """Of twenty sales at a time: the shop's and the wallet's, twice."""
+    found = []
+    for _ in range(2):
+        for _ in range(20):
+            sale(shop, wallet, 1)
+        for device in (shop, wallet):
+            with counted(town.ledger) as cost:
+                statement, records = town.statement(device)
+                settled = town.ledger.settle(town.signer_of(device), statement, records, town.now)
+            town.install(device, settled)
+            assert settled.certified and settled.accepted == len(records)
+            found.append((cost.statements, cost.rows, cost.fetched_bytes, sum(cost.steps.values())))
+    return found
+
+
+def cost_beside(folder, others: int) -> list[Counts]:
+    """In a ledger with so many other wallets, and ten times as many payments of theirs."""
     folder.mkdir()
     town = Town(folder)
     shop, wallet = town.device("shop", "terminal"), town.device("wallet", balance=900)
@@ -146,25 +166,42 @@ def cost_of_syncs(folder, others: int) -> list[tuple[int, int, int, int]]:
     ]
     for settled in ledger.settle_many(brought, town.now):
         assert isinstance(settled, Settlement) and settled.certified and not settled.dead_letters
-    found = []
-    for _ in range(2):
-        for _ in range(20):
-            sale(shop, wallet, 1)
-        for device in (shop, wallet):
-            with counted(ledger) as cost:
-                statement, records = town.statement(device)
-                settled = ledger.settle(signer, statement, records, town.now)
-            town.install(device, settled)
-            assert settled.certified and settled.accepted == len(records)
-            steps = sum(cost.steps.values())
-            found.append((cost.statements, cost.rows, cost.fetched_bytes, steps))
+    found = cost_of_syncs(town, shop, wallet)
     ledger.close()
     return found
 
 
+def cost_beside_frozen(folder, others: int) -> list[Counts]:
+    """In a ledger in which so many others are frozen, once shop and wallet know the lists."""
+    folder.mkdir()
+    town = Town(folder)
+    shop, wallet = town.device("shop", "terminal"), town.device("wallet", balance=900)
+    cheats = population(town.ledger, town.operators[1].key, 1, others, 1, 1, town.now).wallets
+
+    def freeze(connection) -> None:
+        for number, cheat in enumerate(cheats):
+            what, signed = evidence.ROLLED_BACK, b"%d" % number
+            evidence.freeze(connection, cheat.id, what, what, signed, signed, town.now)
+
+    town.ledger._run(freeze)
+    cost_of_syncs(town, shop, wallet)
+    found = cost_of_syncs(town, shop, wallet)
+    assert town.ledger._read(revocation.current_epoch, 1) > 0
+    town.ledger.close()
+    return found
+
+
 def test_sync_of_a_device_costs_the_same_in_a_ledger_that_holds_twenty_times_as_much(tmp_path):
-    small, large = cost_of_syncs(tmp_path / "small", 8), cost_of_syncs(tmp_path / "large", 160)
+    small, large = cost_beside(tmp_path / "small", 8), cost_beside(tmp_path / "large", 160)
     for one, other in zip(small, large, strict=True):
         assert one[:3] == other[:3]
         assert abs(one[3] - other[3]) < 0.01 * one[3], "a step of an index more or less, as the ids lie"
     assert all(part > 0 for cost in small for part in cost)
+
+
+@pytest.mark.parametrize(("few", "many"), [(5, 100), (250, 600)], ids=["on the list", "more than a list holds"])
+def test_sync_of_a_device_costs_the_same_however_many_others_are_frozen(tmp_path, few, many):
+    some, all_ = (cost_beside_frozen(tmp_path / str(others), others) for others in (few, many))
+    for one, other in zip(some, all_, strict=True):
+        assert one[:3] == other[:3]
+        assert abs(one[3] - other[3]) < 0.01 * one[3]

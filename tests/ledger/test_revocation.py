@@ -137,6 +137,16 @@ def test_every_call_with_an_operators_key_publishes_what_waits(town, shop, walle
     assert town.ledger._read(revocation.minimum_issue, 1, epoch, wallet.id) == REVOKED_ALTOGETHER
 
 
+def test_list_of_a_new_operator_names_who_was_frozen_before(town, shop, wallet):
+    cheat_with(town, wallet, shop, town.device("kiosk", "terminal"))
+    town.operators[3] = Operator(3, town.root)
+    town.ledger.add_operator(town.operators[3].certificate)
+    late = town.device("late", "terminal", operator=3)
+    for _ in range(2):
+        town.sync(late)
+    assert named(town, late, issuer=3) == {wallet.id}
+
+
 def test_full_list_stops_no_settlement_and_what_waits_is_published_when_there_is_room(town, shop, wallet, monkeypatch):
     monkeypatch.setattr(revocation, "MAX_REVOCATIONS", 1)
     old = town.device("old")
@@ -291,3 +301,7 @@ def test_own_devices_take_the_place_of_foreign_frozen_ones_on_a_full_list(town, 
     assert own.id in named(town, shop)
     assert len(named(town, shop)) == 2
     assert shop.certificate.epoch == before + 1  # nobody is moved on and off
+    monkeypatch.setattr(revocation, "MAX_REVOCATIONS", 4)
+    for _ in range(2):
+        town.sync(shop)
+    assert len(named(town, shop)) == 4  # who had to leave waits again

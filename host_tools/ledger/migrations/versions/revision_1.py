@@ -164,6 +164,14 @@ def upgrade() -> None:
     )
     op.create_index("revoked_who", "revoked", ["who"], unique=False)
     op.create_table(
+        "unlisted",
+        sa.Column("issuer", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("theirs", sa.Boolean(), nullable=False),
+        sa.Column("who", _binary(16), nullable=False),
+        sa.PrimaryKeyConstraint("issuer", "theirs", "who"),
+        **_MYSQL,
+    )
+    op.create_table(
         "tokens",
         sa.Column("digest", _binary(32), nullable=False),
         sa.Column("operator", sa.Integer(), nullable=True),
@@ -270,7 +278,6 @@ def upgrade() -> None:
     )
     _create_part_of_an_index("devices_frozen", "devices", ["frozen"], "frozen IS NOT NULL")
     _create_part_of_an_index("devices_lost", "devices", ["lost_at"], "lost_at IS NOT NULL")
-    op.create_index("devices_revoked", "devices", ["revoked"], unique=False)
     op.create_table(
         "decisions",
         sa.Column("id", _row_id(), autoincrement=True, nullable=False),
