@@ -4,8 +4,8 @@ Money is BIGINT in minor units, ids and hashes are binary, times are Unix second
 no RETURNING, no upsert, binary keys have a length (MySQL cannot index a BLOB without one). Rows of `postings`,
 `journals` and `evidence` are never changed.
 
-Tables that grow with every payment lie apart by device (`by`), so they have no foreign keys, which partitioned
-tables cannot have on every engine; `audit` looks after them.
+What devices have signed lies apart by device (`by`), so those tables have no foreign keys, which partitioned tables
+cannot have on every engine; `audit` looks after them.
 """
 
 from typing import Any
@@ -36,7 +36,7 @@ MAX_NAMED = 5_000  # values that one statement names: SQLite takes 32,766, and a
 
 metadata = MetaData()
 
-PARTITIONS = 16  # of a table that grows with every payment: more than the servers that one ledger is spread over
+PARTITIONS = 16  # of a table that lies apart by device: more than the servers that one ledger is spread over
 
 # A text is equal to itself only: the default would take Ana for ana, and the money with her
 _MYSQL: dict[str, Any] = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin"}
