@@ -99,7 +99,10 @@ class _Receiving:
         arrived = self._store.arrived(self._name)
         if arrived != self._at:
             raise WrongOffset(arrived)
-        statement = Statement.decode(self._store.upload_begin(self._name)[:STATEMENT_BYTES])
+        begin = self._store.upload_begin(self._name)
+        if not begin:
+            raise WrongOffset(0)  # it was settled and dropped, meanwhile: begun again it gets its answer
+        statement = Statement.decode(begin[:STATEMENT_BYTES])
         party = self._store.party(statement.device)
         assert party is not None, "its first piece was checked"
         self._device = statement.device

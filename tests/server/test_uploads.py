@@ -1,5 +1,6 @@
 """Uploads: whatever a carrier makes of one, what its device signed is settled, and the rest is named."""
 
+import asyncio
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,7 +9,11 @@ import httpx
 import pytest
 
 from host_tools.server import framing
+from host_tools.server.app import application
 from host_tools.server.chunks import CHUNK_BYTES, KEEP_S
+from host_tools.server.keyring import Keyring
+from host_tools.server.service import Service
+from host_tools.server.store import Store
 from protocol import apdu
 from protocol.objects import Statement
 from protocol.records import INSTALLATION_MAX_BYTES
@@ -264,6 +269,38 @@ def test_an_upload_of_another_host_meets_the_first_one_and_both_get_the_answer(b
     answer = send(client, upload, at)
     assert settlement_of(answer).certified
     assert send(client, upload, 0, 1_000).json() == answer.json()
+
+
+def test_an_upload_that_is_settled_while_another_host_goes_on_with_it_begins_anew(bank: Bank, client: httpx.Client):
+    """It is dropped between the two looks that the service takes at it."""
+    shop, _ = sold(bank)
+    upload = long(upload_of(bank, client, shop))
+    assert send(client, upload, 0, 1_000).status_code == 202
+    store, answers = Store(bank.engine), []
+    look = store.arrived
+
+    def look_and_be_overtaken(name: bytes) -> int:
+        at = look(name)
+        answers.append(send(client, upload, at))
+        return at
+
+    store.arrived = look_and_be_overtaken
+    app = application(Service(bank.ledger, store, Keyring({})))
+
+    async def go_on() -> httpx.Response:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=bank.service) as late:
+            return await late.post(
+                path_of(upload[: framing.STATEMENT_BYTES]),
+                params={"offset": 1_000, "length": len(upload)},
+                content=upload[1_000:],
+                headers={"Content-Type": framing.MEDIA},
+            )
+
+    response = asyncio.run(go_on())
+    refused(response, 409, "wrong_offset")
+    assert response.headers["Upload-Offset"] == "0"
+    (answer,) = answers
+    assert settlement_of(answer).certified and send(client, upload).json() == answer.json()
 
 
 def test_what_waits_for_a_device_is_told_in_numbers_only(bank: Bank, client: httpx.Client):
