@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, timedelta
 from enum import StrEnum
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple, Protocol, TextIO
 
@@ -19,7 +20,9 @@ from host_tools.cli import money, output
 from host_tools.cli.currencies import Currency
 from host_tools.cli.exits import BadInput
 from host_tools.ledger.errors import InvalidInput
+from host_tools.ledger.reports.activity import DEVICE_COLUMNS, OPERATOR_COLUMNS
 from host_tools.ledger.reports.figures import FIGURES
+from host_tools.ledger.reports.positions import COLUMNS
 from host_tools.ledger.reports.span import Span
 
 _DAYS = 30  # of a report that says no other
@@ -108,6 +111,8 @@ def _lines(books: Books, asked: Asked) -> Iterator[dict]:
 
 # CSV: the names of the JSON's lines in the first row; amounts are minor units
 
+_WITHOUT_LINES = {None: COLUMNS, By.OPERATOR: OPERATOR_COLUMNS, By.DEVICE: DEVICE_COLUMNS}  # by day there are some
+
 
 def _tell_csv(books: Books, asked: Asked, as_json: bool) -> None:
     if asked.csv == _STDOUT:
@@ -127,11 +132,11 @@ def _tell_csv(books: Books, asked: Asked, as_json: bool) -> None:
 
 def _write_csv(file: TextIO, books: Books, asked: Asked) -> int:
     """How many lines, the first row not counted."""
-    writer, count = None, 0
-    for line in _lines(books, asked):
-        if writer is None:
-            writer = csv.DictWriter(file, list(line), lineterminator="\n")
-            writer.writeheader()
+    lines, count = _lines(books, asked), 0
+    first = next(lines, None)
+    writer = csv.DictWriter(file, _WITHOUT_LINES[asked.by] if first is None else list(first), lineterminator="\n")
+    writer.writeheader()
+    for line in () if first is None else chain((first,), lines):
         writer.writerow(line)
         count += 1
     return count

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from host_tools.cli.exits import Exit
+from host_tools.ledger import Ledger
 from host_tools.ledger.reports.span import Span
 from protocol.objects import DAY_S
 from tests.host.command import failed, in_json, jiaozi
@@ -90,6 +91,15 @@ def test_csv_has_a_line_for_each_in_minor_units(town: Town, at: tuple, tmp_path:
     assert list(csv.DictReader(file.open(encoding="utf-8", newline=""))) == rows
     failed(jiaozi("report", "--by", "day", "--csv", file, *DAYS, *at), Exit.USAGE, "exists", "nothing is overwritten")
     failed(jiaozi("report", "--by", "day", "--csv", tmp_path / "no" / "x", *DAYS, *at), Exit.USAGE, "cannot be used")
+
+
+@pytest.mark.parametrize("report", [("--positions",), ("--by", "operator"), ("--by", "device"), ("--by", "day")])
+def test_csv_without_lines_has_the_same_first_row(town: Town, at: tuple, tmp_path: Path, report: tuple):
+    empty = f"sqlite:///{tmp_path / 'ledger.db'}"
+    Ledger.create(empty).close()
+    row, *lines = jiaozi("report", *report, "--csv", "-", *DAYS, "--ledger", empty, "--home", tmp_path).out.splitlines()
+    assert len(lines) == (2 if "day" in report else 0)
+    assert row == jiaozi("report", *report, "--csv", "-", *DAYS, *at).out.splitlines()[0]
 
 
 def test_people_see_what_moved_in_80_columns(at: tuple, monkeypatch: pytest.MonkeyPatch):

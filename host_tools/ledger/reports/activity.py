@@ -30,6 +30,15 @@ AT_END = {
 }
 AT_END_OF_DEVICE = {books.PURSE: "purse", books.LOADS_IN_TRANSIT: "loads_in_transit"}
 
+# What a line has, for who shows a report that has none. There is one of each day.
+_FIGURES = tuple(f"{name}{field}" for name in NAMES for field in ("", "_count"))
+_OPERATORS_ENDS, _DEVICES_ENDS = (
+    tuple(f"{name}_at_end" for name in names.values()) for names in (AT_END, AT_END_OF_DEVICE)
+)
+_CASES = ("dead_letters", "evidence")
+OPERATOR_COLUMNS = ("operator", *_FIGURES, *_OPERATORS_ENDS, "net_position", *_CASES, "frozen_devices")
+DEVICE_COLUMNS = ("device", "name", "operator", *_FIGURES, *_DEVICES_ENDS, *_CASES, "frozen")
+
 _LATER = -1  # in place of a day: after the span
 
 _Key = Any  # of a line: an operator's number, a Unix day or the hex of a device's id

@@ -59,6 +59,9 @@ def _pair(first: int, second: int, amounts: Counter[_Flow], counts: Counter[_Flo
     }
 
 
+COLUMNS = tuple(_pair(0, 0, Counter(), Counter()))  # of `pairs`
+
+
 def net_positions(connection: Connection, span: Span) -> dict[int, int]:
     """By operator, what it gets from all others together; those that had nothing to do with others are left out."""
     return net_of(_flows(connection, span)[0])
