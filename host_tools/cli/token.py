@@ -26,7 +26,7 @@ _SCOPES = f"One of {', '.join(OPERATOR_SCOPES)}; of the central bank: {', '.join
 @app.command()
 def create(
     scopes: Annotated[list[str], typer.Option("--scope", metavar="SCOPE", help=_SCOPES)],
-    name: Annotated[str, typer.Option("--name", metavar="NAME", help="Who or what will use it; it stands in the log.")],
+    name: Annotated[str, typer.Option("--name", metavar="NAME", help="Who or what will use it; shown by list.")],
     days: Annotated[int, typer.Option("--days", metavar="N", help="How long it is good.")] = _DAYS,
     operator: options.Operator = None,
     home: options.Home = options.DEFAULT_HOME,
