@@ -79,7 +79,7 @@ def move(
             at=now, source=source, destination=destination, amount=amount, reason=reason, reference=reference
         )
     )
-    for account, change in ((source, -amount), (destination, amount)):
+    for account, change in sorted(((source, -amount), (destination, amount))):  # in the order of locks
         changed = update(accounts).where(accounts.c.id == account).values(balance=accounts.c.balance + change)
         _check_all_changed(connection.execute(changed).rowcount, 1)
 
