@@ -22,7 +22,6 @@ from host_tools.server.shapes import Hex, Number, Record, Shape
 from host_tools.server.tokens import ROOT_SCOPES, Token
 
 JSON = "application/json"
-RECEIVE_TIMEOUT_S = 60  # a client of which nothing comes for so long has gone
 
 NOTHING = Record({})
 PATH: dict[str, Shape] = {
@@ -176,7 +175,7 @@ async def body_of(request: Request) -> AsyncIterator[bytes]:
     pieces = request.stream()
     while True:
         try:
-            async with asyncio.timeout(RECEIVE_TIMEOUT_S):
+            async with asyncio.timeout(limits.RECEIVE_TIMEOUT_S):
                 piece = await anext(pieces)
         except StopAsyncIteration:
             return

@@ -7,6 +7,7 @@ nobody knows, and its `money_moved` is null. Errors of redeeming also have `free
 of the ledger have a row each here, so that the client makes the same exception of them again (`client`).
 """
 
+import json
 from typing import NamedTuple
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -126,13 +127,13 @@ class UnsupportedMedia(ServiceError):
 
 
 class TooMany(ServiceError):
-    """More requests than one client or one token may make; `Retry-After` says when there is room again."""
+    """More requests or connections than one client or token may make; `Retry-After` says when there is room again."""
 
     said = Said(429, "too_many_requests")
 
-    def __init__(self, seconds: int):
+    def __init__(self, seconds: int, of: str = "requests"):
         super().__init__(
-            "Too many requests came from this client", f"Wait {seconds} seconds", {"Retry-After": str(seconds)}
+            f"Too many {of} came from this client", f"Wait {seconds} seconds", {"Retry-After": str(seconds)}
         )
 
 
@@ -197,6 +198,12 @@ class Failure(NamedTuple):
             "money_moved": None if self.word == UNKNOWN else False,
             "request_id": request_id,
         } | ({} if self.free is None else {"free": self.free})
+
+    def message(self, request_id: str) -> tuple[list[tuple[bytes, bytes]], bytes]:
+        """The headers and the body of the answer."""
+        body = json.dumps(self.body(request_id)).encode()
+        headers = {"Content-Type": "application/json", "Content-Length": str(len(body)), **self.headers}
+        return [(name.lower().encode(), value.encode()) for name, value in headers.items()], body
 
 
 def failure(error: Exception) -> Failure:

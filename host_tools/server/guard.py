@@ -1,7 +1,6 @@
 """Around every request: its id, the rate limit, the log line, the metrics; and every exception becomes an answer."""
 
 import asyncio
-import json
 import logging
 import secrets
 import time
@@ -108,10 +107,8 @@ class _Exchange:
         if self.status:
             return  # too late: what was begun is cut off
         await self._drain()
-        body = json.dumps(refused.body(self.request_id)).encode()
-        headers = {"Content-Type": "application/json", "Content-Length": str(len(body)), **refused.headers}
-        raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-        await self.send({"type": "http.response.start", "status": refused.status, "headers": raw})
+        headers, body = refused.message(self.request_id)
+        await self.send({"type": "http.response.start", "status": refused.status, "headers": headers})
         await self.send({"type": "http.response.body", "body": body})
 
     async def _drain(self) -> None:

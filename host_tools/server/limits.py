@@ -14,7 +14,10 @@ JSON_MAX_BYTES = 4096  # four times the longest request to an operator endpoint
 
 WORKERS = 8  # threads that may wait for the database at once: the engine's pool has as many connections, and a few more
 WAITING_MAX = 1000  # calls that wait for a thread
+CONNECTIONS_MAX = 2000
+CONNECTIONS_PER_ADDRESS = 500  # each of a shop's 200 hosts may have two, and nobody has all
 UPLOADS_WAITING_MAX = 1000  # whole uploads that wait to be settled
+RECEIVE_TIMEOUT_S = 60  # a client of which nothing comes for so long has gone
 GRACE_S = 30  # how long a stop waits for what is under way
 
 

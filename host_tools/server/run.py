@@ -14,11 +14,11 @@ from host_tools.ledger.errors import WrongSigner
 from host_tools.ledger.opening import open_existing
 from host_tools.server import limits, logs
 from host_tools.server.app import application
+from host_tools.server.connections import Connection
 from host_tools.server.keyring import Keyring, Keys
 from host_tools.server.service import Service
 from host_tools.server.store import Store
 
-CONNECTIONS_MAX = 2000  # beyond them uvicorn says 503 by itself
 _KEEP_ALIVE_S = 30  # longer than a carrier pauses between two requests
 _HEAD_MAX_BYTES = 16_384  # of a request: its line and headers
 _BACKLOG = 1024  # connections that the system keeps while we are busy
@@ -70,7 +70,7 @@ def _config(app: ASGIApp, place: Place) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         loop="asyncio",
-        http="h11",
+        http=Connection,
         ws="none",
         lifespan="on",
         log_config=None,
@@ -80,7 +80,6 @@ def _config(app: ASGIApp, place: Place) -> uvicorn.Config:
         forwarded_allow_ips=place.proxy or "",
         ssl_certfile=place.certificate,
         ssl_keyfile=place.key,
-        limit_concurrency=CONNECTIONS_MAX,
         h11_max_incomplete_event_size=_HEAD_MAX_BYTES,
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=limits.GRACE_S,

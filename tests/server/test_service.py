@@ -13,7 +13,7 @@ from starlette.types import ASGIApp
 
 from host_tools.ledger import Ledger, LedgerError
 from host_tools.ledger.opening import create
-from host_tools.server import endpoint, limits, logs
+from host_tools.server import limits, logs
 from host_tools.server.app import application
 from host_tools.server.endpoints import ENDPOINTS
 from host_tools.server.errors import OF_LEDGER, OF_SERVICE, ServiceError, failure
@@ -166,7 +166,7 @@ def test_as_many_calls_wait_as_may_and_more_are_told_so(tmp_path: Path):
 
 
 def test_a_client_of_which_nothing_comes_is_not_waited_for(bank: Bank, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(endpoint, "RECEIVE_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(limits, "RECEIVE_TIMEOUT_S", 0.05)
     app = application(service_in(tmp_path))
     sent: list[dict] = []
 
