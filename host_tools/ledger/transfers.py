@@ -66,10 +66,13 @@ FOR_PAYEE = "payee"
 FOR_PAYER = "payer"
 
 # devices.frozen
+FALLS = "its cumulative amount does not grow"
+CLAIMED_AND_VOIDED = "claimed and voided one Transfer"
 LEFT_OUT = "its cumulative amount leaves out what it paid before"
 LEFT_OUT_SOME = "its cumulative amount leaves out some of what it paid before"
 
 OUTDATED = "it names a Certificate that the payee had replaced"
+UNREGISTERED = "the payee is not registered"
 
 # redemptions.state
 CREDITED_REQUEST = "credited"  # for one Transfer, and for no other
@@ -178,8 +181,7 @@ def _check_cumulative(connection: Connection, transfer: Transfer, now: int) -> N
             continue
         first, second = sorted((transfer, Transfer.decode(found)), key=lambda one: one.seq)
         if second.cumulative < first.cumulative + second.amount:
-            what = "its cumulative amount does not grow"
-            freeze(connection, transfer.payer, CUMULATIVE, what, first.encode(), second.encode(), now)
+            freeze(connection, transfer.payer, CUMULATIVE, FALLS, first.encode(), second.encode(), now)
 
 
 def _check_above_base(connection: Connection, transfer: Transfer, now: int) -> None:
@@ -426,8 +428,7 @@ def place(connection: Connection, key: Key, now: int) -> None:
     _know(connection, key, state=state, held_by=holder)
     signed_void: bytes = row.void or b""
     if names_transfer(signed_void) and row.receipt is not None and payee is not None:
-        what = "claimed and voided one Transfer"
-        freeze(connection, row.payee, RECEIPT_AND_VOID, what, row.receipt, signed_void, now)
+        freeze(connection, row.payee, RECEIPT_AND_VOID, CLAIMED_AND_VOIDED, row.receipt, signed_void, now)
 
 
 def _count_open(connection: Connection, row: Row, state: str) -> None:
@@ -511,7 +512,7 @@ def refusal_of(connection: Connection, transfer: Transfer, receipt_seq: int) -> 
     payer = registry.device(connection, transfer.payer)
     payee = registry.find_device(connection, transfer.payee)
     if payee is None:
-        return "the payee is not registered"
+        return UNREGISTERED
     paying = registry.certificate_of(connection, payer.id, transfer.payer_issue)
     paid = registry.certificate_of(connection, payee.id, transfer.payee_issue)
     if paying is None or paid is None:

@@ -1,10 +1,11 @@
 """The audit: recomputes everything from what was signed, compares it with what is kept, and names every difference.
 
     issuers    the root's and the operators' own objects: certificates, revocation lists
-    journals   each device: its chain from the first record to the head, its Statements, Certificates and loads; and
-               that what its records say is what `transfers` and `loads` say they say
+    journals   each device: its chain from the first record to the head, its Statements, Certificates and loads; that
+               what its records say is what `transfers` and `loads` say they say; that it has one history or is frozen;
+               and what it was answered
     payments   each Transfer: its bytes and columns, the payee's word, why it was refused, and so whose its money is
-    cases      what people and proofs add: frozen devices and their evidence, decisions, Resolutions, Requests
+    cases      what people and proofs add: frozen and revoked devices, evidence, decisions, Resolutions, Requests
     sums       balances from postings, and the postings of each Transfer, load and guarantee from the places that the
                facts give them; done by the database
 

@@ -11,8 +11,10 @@ from typing import NamedTuple
 from sqlalchemy import Connection, Row, func, select, text
 
 from host_tools.crypto import sha256
-from host_tools.ledger import history, transfers
+from host_tools.ledger import history, resolutions, transfers
 from host_tools.ledger import loads as load_states
+from host_tools.ledger.audit import histories
+from host_tools.ledger.audit.answers import Answers
 from host_tools.ledger.audit.findings import Findings
 from host_tools.ledger.audit.parties import Party, check_certificates, check_identity, check_standing
 from host_tools.ledger.audit.reading import PAGE, decoded, rows
@@ -51,15 +53,18 @@ def check(
             owners.c.operator.label("account_operator"),
         )
     )
+    answers = Answers(connection, signatures, findings)
     for page in rows(connection, query, devices.c.id, _DEVICES):
-        batch = _Batch(connection, signatures, findings)
-        runs = _runs(connection, page)
+        batch = _Batch(connection, answers, signatures, findings)
+        runs, beside = _runs(connection, page), histories.beside(connection, page)
         for row in page:
             findings.checked["devices"] += 1
             check_identity(row, findings)
-            _read(connection, Party(row, keys.get(row.operator, b"")), runs.get(row.id), batch, findings)
+            party = Party(row, keys.get(row.operator, b""), beside.get(row.id, {}))
+            _read(connection, party, runs.get(row.id), batch, findings)
         batch.finish()
         went_on(len(page))
+    histories.check_marks(connection, findings)
 
 
 class _Runs(NamedTuple):
@@ -94,7 +99,10 @@ def _read(connection: Connection, party: Party, runs: _Runs | None, batch: "_Bat
         seq, digest = entry.seq, entry.hash
         if party.statement is not None and seq == party.statement.seq:
             findings.same("the Statement's head", where, party.statement.head, digest)
+        if seq in party.committed:
+            party.committed[seq].add(digest)
         batch.add(party, entry)
+    histories.check_one(row, party.committed, where, findings)
     head = (seq, digest)
     findings.same(
         "the head of its journal", where, f"{row.head_seq} {row.head_hash.hex()}", f"{head[0]} {head[1].hex()}"
@@ -121,8 +129,9 @@ def _entries(connection: Connection, row: Row, findings: Findings, where: str) -
 class _Batch:
     """About PAGE records of some devices, and the rows that they should have made."""
 
-    def __init__(self, connection: Connection, signatures: Signatures, findings: Findings):
+    def __init__(self, connection: Connection, answers: Answers, signatures: Signatures, findings: Findings):
         self._connection = connection
+        self._answers = answers
         self._signatures = signatures
         self._findings = findings
         self._entries: list[tuple[Party, Entry]] = []
@@ -241,6 +250,8 @@ class _Batch:
         said = record.evidence
         if isinstance(said, Resolution):
             self._signatures.check(said, party.operator_key, where)
+            if resolutions.find(self._connection, said.transfer) is None:
+                self._findings.differ("a Resolution", where, None, said.transfer)
             return
         self._signatures.check(said, row.payee_key or b"", where)
         heard = row.void if isinstance(said, Void) else row.receipt
@@ -275,7 +286,7 @@ class _Batch:
             for who, party in self._ended.items():
                 check_all(party, found[who])
         for party in self._ended.values():
-            check_standing(self._connection, party, self._signatures, self._findings)
+            check_standing(self._connection, party, self._answers, self._signatures, self._findings)
 
     def _certificates(self, party: Party, issued: list[Row]) -> None:
         check_certificates(self._connection, party, issued, self._signatures, self._findings)
@@ -300,6 +311,7 @@ class _Batch:
             if load is None:
                 continue
             self._signatures.check(load, party.operator_key, where)
+            party.issued.add(row.load)
             said = (number, load.device, load.amount, sha256(load.body()))
             findings.same("its columns", where, (row.number, row.device, row.amount, row.hash), said)
             known.add(said[-1])
@@ -307,6 +319,8 @@ class _Batch:
             states = _states(party.row, row, shown)
             if row.state not in states:
                 findings.differ("its state", where, row.state, " or ".join(states))
+        if party.row.next_load_floor > len(ordered):
+            findings.differ("its next load floor", party.where, party.row.next_load_floor, f"{len(ordered)} or less")
         for digest in party.loaded - known:
             findings.differ("a load", f"{party.where}, load {digest.hex()}", None, "ordered")
 

@@ -14,6 +14,8 @@ from host_tools.ledger import books, bulk, transfers
 from host_tools.ledger.audit.findings import SHOWN, Findings
 from host_tools.ledger.audit.reading import PAGE, decoded, rows, shares
 from host_tools.ledger.audit.signatures import Signatures
+from host_tools.ledger.evidence import RECEIPT_AND_VOID
+from host_tools.ledger.guarantee import fraudulent
 from host_tools.ledger.schema import accounts, certificates, decisions, devices, revoked
 from host_tools.ledger.schema import transfers as table
 from protocol.errors import DecodeError, Refused
@@ -23,7 +25,7 @@ from protocol.objects import OPERATOR_PAYEE, PAID, Certificate, Receipt, Stateme
 # What a refusal may rest on that was so then and need not be so any more: devices are registered, Certificates issued
 # and lists changed later.
 _OF_THEN = (
-    "the payee is not registered",
+    transfers.UNREGISTERED,
     "it names a Certificate that the ledger did not issue",
     "the payer was revoked, and the payee's Certificate says so",
 )
@@ -177,6 +179,9 @@ class _Page:
         self._signatures.check(said, key, where)
         if isinstance(said, Void):
             self._findings.same("what its Void says", where, row.hash, said.transfer)
+            claimed = row.receipt is not None and row.refusal != transfers.UNREGISTERED
+            if claimed and payee is not None and not fraudulent(payee):
+                self._findings.differ("whether the device is frozen", where, payee.frozen, RECEIPT_AND_VOID)
         elif said.device != row.payee or row.number >= said.watermark:
             self._findings.differ("whether it is void", where, said.encode(), "a Statement of its payee's above it")
 
