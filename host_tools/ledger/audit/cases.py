@@ -1,17 +1,27 @@
-"""What people, proofs and redemptions add: evidence and who is frozen for it, decisions, Resolutions, Requests."""
+"""What people, proofs and redemptions add: evidence and who is frozen for it, who is revoked, decisions, Requests."""
 
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Row, and_, func, or_, select
 
 from host_tools.crypto import sha256
 from host_tools.ledger import decisions as deciding
 from host_tools.ledger import redeem
+from host_tools.ledger.audit import reasons
 from host_tools.ledger.audit.findings import Findings
 from host_tools.ledger.audit.reading import decoded, rows
 from host_tools.ledger.audit.signatures import Signatures
 from host_tools.ledger.guarantee import UNFUNDED
-from host_tools.ledger.schema import decisions, devices, evidence, redemptions, resolutions, transfers
+from host_tools.ledger.schema import (
+    decisions,
+    devices,
+    evidence,
+    redemptions,
+    resolutions,
+    revoked,
+    submitted_proofs,
+    transfers,
+)
 from protocol.objects import OPERATOR_PAYEE, Receipt, Resolution, Statement, Transfer, Void
 
 SIGNED: dict[int, Any] = {kind.TYPE: kind for kind in (Transfer, Receipt, Void, Statement)}
@@ -20,6 +30,7 @@ SIGNED: dict[int, Any] = {kind.TYPE: kind for kind in (Transfer, Receipt, Void, 
 def check(connection: Connection, keys: dict[int, bytes], signatures: Signatures, findings: Findings) -> None:
     """`keys` are the operators'."""
     _frozen(connection, findings)
+    _revoked(connection, findings)
     _evidence(connection, signatures, findings)
     _decisions(connection, findings)
     _resolutions(connection, keys, signatures, findings)
@@ -36,10 +47,31 @@ def _frozen(connection: Connection, findings: Findings) -> None:
         findings.differ("why it is frozen", f"device {who.hex()}", what, "evidence of it")
 
 
+def _revoked(connection: Connection, findings: Findings) -> None:
+    """Its own operator's list names a device once it is revoked or frozen for fraud; who is lost is revoked at once,
+    though a full list may not name it yet.
+    """
+    listed = select(revoked.c.who).where(revoked.c.who == devices.c.id, revoked.c.issuer == devices.c.operator).exists()
+    good = or_(devices.c.frozen.is_(None), devices.c.frozen == UNFUNDED)
+    is_lost = devices.c.lost_at.is_not(None)
+    whose = select(devices.c.id, devices.c.revoked)
+    for query, why in (
+        (
+            whose.where(devices.c.revoked.is_(False), or_(is_lost, and_(listed, good))),
+            "lost, or on its operator's list",
+        ),
+        (whose.where(devices.c.revoked.is_(True), ~is_lost, ~listed), "neither lost nor on its operator's list"),
+    ):
+        for who, kept in connection.execute(query):
+            findings.differ("whether it is revoked", f"device {who.hex()}", kept, why)
+
+
 def _evidence(connection: Connection, signatures: Signatures, findings: Findings) -> None:
     whose = select(evidence, devices.c.key.label("key_of"), devices.c.frozen).join(
         devices, devices.c.id == evidence.c.device
     )
+    submitted = select(submitted_proofs.c.device, submitted_proofs.c.kind)
+    brought = {(who, kind) for who, kind in connection.execute(submitted)}
     for page in rows(connection, whose, evidence.c.id):
         for row in page:
             where = f"evidence {row.id} against device {row.device.hex()}"
@@ -48,10 +80,18 @@ def _evidence(connection: Connection, signatures: Signatures, findings: Findings
             findings.same("its digest", where, row.digest, digest)
             if row.frozen in (None, UNFUNDED):
                 findings.differ("whether the device is frozen", where, row.frozen, row.what)
-            for data in filter(None, (row.first, row.second)):
-                signed = decoded(findings, SIGNED.get(data[0], Statement), data, where)
-                if signed is not None:
-                    signatures.check(signed, row.key_of, where)
+            signed = [_signed(row, data, where, signatures, findings) for data in (row.first, row.second)]
+            if not reasons.is_so(row, signed[0], signed[1], brought):
+                kept = f"{row.kind}, {row.position}, {row.what}"
+                findings.differ("what it proves", where, kept, "what its objects show")
+
+
+def _signed(row: Row, data: bytes, where: str, signatures: Signatures, findings: Findings) -> Any:
+    """One of the two objects; None where there is none."""
+    signed = decoded(findings, SIGNED.get(data[0], Statement), data, where) if data else None
+    if signed is not None:
+        signatures.check(signed, row.key_of, where)
+    return signed
 
 
 def _decisions(connection: Connection, findings: Findings) -> None:
