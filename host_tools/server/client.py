@@ -41,7 +41,7 @@ FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 10.0
 PIECE_BYTES = 1 << 20  # of an upload, in one request: what a break loses at the most
 _TIMEOUT = httpx.Timeout(60.0, connect=10.0)
-_AGAIN = (429, 502, 503, 504)
+_AGAIN = (408, 429, 502, 503, 504)
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 _BY_WORD = {said.word: kind for kind, said in OF_LEDGER.items()}
 

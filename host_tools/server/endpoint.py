@@ -10,12 +10,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 
 from host_tools.ledger.errors import LedgerError, LedgerUnavailable
 from host_tools.server import errors, limits, tokens
-from host_tools.server.errors import BadRequest, Forbidden, TooLarge, Unauthorized, UnsupportedMedia
+from host_tools.server.errors import BadRequest, Forbidden, TooLarge, TooSlow, Unauthorized, UnsupportedMedia
 from host_tools.server.framing import MEDIA
 from host_tools.server.service import Call, Service
 from host_tools.server.shapes import Hex, Number, Record, Shape
@@ -79,7 +79,7 @@ class Endpoint:
         if self.parameters or self.query.fields or self.body or self.stream:
             kinds.append(BadRequest)
         if self.body or self.stream:
-            kinds.append(UnsupportedMedia)
+            kinds += [UnsupportedMedia, TooSlow]
         if self.body:
             kinds.append(TooLarge)
         if self.scope:
@@ -171,7 +171,7 @@ def _check_media(request: Request, wanted: str) -> None:
 
 
 async def body_of(request: Request) -> AsyncIterator[bytes]:
-    """The pieces of the body as they come. Raises `ClientDisconnect` when no more will."""
+    """The pieces of the body as they come. Raises `TooSlow`, and `ClientDisconnect` when no more will."""
     pieces = request.stream()
     while True:
         try:
@@ -180,5 +180,5 @@ async def body_of(request: Request) -> AsyncIterator[bytes]:
         except StopAsyncIteration:
             return
         except TimeoutError:
-            raise ClientDisconnect from None
+            raise TooSlow from None
         yield piece

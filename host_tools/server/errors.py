@@ -100,6 +100,15 @@ class MethodNotAllowed(ServiceError):
     said = Said(405, "method_not_allowed")
 
 
+class TooSlow(ServiceError):
+    """Nothing of the body came for too long; what had come of an upload is kept."""
+
+    said = Said(408, "too_slow")
+
+    def __init__(self) -> None:
+        super().__init__("The rest of the request did not come", "Send it again", {"Connection": "close"})
+
+
 class WrongOffset(ServiceError):
     """An upload goes on at another byte; the header `Upload-Offset` says at which."""
 
@@ -170,6 +179,7 @@ OF_SERVICE: tuple[type[ServiceError], ...] = (
     Forbidden,
     NotFound,
     MethodNotAllowed,
+    TooSlow,
     WrongOffset,
     TooLarge,
     UnsupportedMedia,

@@ -14,7 +14,7 @@ from host_tools.ledger.answer import Settlement
 from host_tools.ledger.errors import BadSignature, UnknownDevice, UnknownNonce
 from host_tools.server.chunks import CHUNK_BYTES
 from host_tools.server.endpoint import Answer
-from host_tools.server.errors import BadRequest, NotFound, WrongOffset
+from host_tools.server.errors import BadRequest, NotFound, TooSlow, WrongOffset
 from host_tools.server.framing import OFFSET, STATEMENT_BYTES, name_of
 from host_tools.server.service import Call
 from host_tools.server.store import Store
@@ -83,7 +83,7 @@ class _Receiving:
                         return await self._answer(settled)
                 while len(self._buffer) >= CHUNK_BYTES:
                     await self._keep(CHUNK_BYTES)
-        except ClientDisconnect:
+        except (ClientDisconnect, TooSlow):
             if self._operator:
                 await self._keep(len(self._buffer))
             raise

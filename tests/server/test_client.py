@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Iterator
 
+import httpx
 import pytest
 
 from host_tools.crypto import sha256
@@ -90,6 +91,17 @@ def relay(bank: Bank, *cuts: tuple[str, int]) -> Iterator[Relay]:
         yield line
     finally:
         line.close()
+
+
+@pytest.mark.parametrize("status", [408, 429, 502, 503, 504])
+def test_what_is_put_off_is_asked_again(waits: list[float], status: int):
+    answers = [httpx.Response(status), httpx.Response(200, json={"key": "ab"})]
+    with remote("http://127.0.0.1:1", waits) as ledger:
+        ledger._http = httpx.Client(
+            base_url=ledger._url, transport=httpx.MockTransport(lambda _request: answers.pop(0))
+        )
+        assert ledger.root_key() == b"\xab"
+    assert len(waits) == 1
 
 
 @pytest.mark.parametrize(

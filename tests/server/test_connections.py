@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 import uvicorn
 
-from host_tools.server import limits
+from host_tools.server import framing, guard, limits
 from host_tools.server.app import application
 from host_tools.server.run import Place, _config
 from host_tools.server.service import Service
 from host_tools.server.store import Store
+from tests.server.bank import path_of
 from tests.server.test_network import certificate
 from tests.server.test_service import service_in
 
@@ -60,7 +61,7 @@ async def refused(reader: asyncio.StreamReader, status: int, word: str) -> None:
     found, headers, said = await answer(reader)
     assert (found, said["error"]) == (status, word)
     assert said["request_id"] == headers["x-request-id"] and said["money_moved"] is False
-    assert ("retry-after" in headers) == (status != 400)
+    assert ("retry-after" in headers) == (status in (429, 503))
     assert await reader.read() == b""
 
 
@@ -96,6 +97,20 @@ def test_a_connection_without_a_whole_request_is_ended(
         writer.close()
 
     served(tmp_path, wait, Place(HERE, 0, chain, key))
+
+
+def test_a_body_that_does_not_go_on_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(limits, "RECEIVE_TIMEOUT_S", SHORT_S)
+    monkeypatch.setattr(guard, "_DRAIN_S", SHORT_S)
+
+    async def wait(_server: uvicorn.Server, port: int) -> None:
+        reader, writer = await asyncio.open_connection(HERE, port)
+        head = f"POST {path_of(b'')}?offset=0&length=500 HTTP/1.1\r\nHost: x\r\nContent-Type: {framing.MEDIA}\r\n"
+        writer.write(head.encode() + b"Content-Length: 500\r\n\r\nabc")
+        await refused(reader, 408, "too_slow")
+        writer.close()
+
+    served(tmp_path, wait)
 
 
 def test_time_does_not_run_while_the_service_is_at_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -165,32 +165,6 @@ def test_as_many_calls_wait_as_may_and_more_are_told_so(tmp_path: Path):
     assert busy.headers["Retry-After"]
 
 
-def test_a_client_of_which_nothing_comes_is_not_waited_for(bank: Bank, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(limits, "RECEIVE_TIMEOUT_S", 0.05)
-    app = application(service_in(tmp_path))
-    sent: list[dict] = []
-
-    async def receive() -> dict:
-        await asyncio.sleep(3600)
-        raise AssertionError
-
-    async def deliver(message) -> None:
-        sent.append(dict(message))
-
-    path = "/v1/settlements/" + "00" * 32
-    scope = {
-        "type": "http",
-        "method": "POST",
-        "path": path,
-        "raw_path": path.encode(),
-        "query_string": b"offset=0&length=500",
-        "headers": [(b"content-type", b"application/octet-stream")],
-        "client": ("127.0.0.1", 1),
-    }
-    asyncio.run(asyncio.wait_for(app(scope, receive, deliver), 10))  # pyright: ignore[reportArgumentType]
-    assert sent == []
-
-
 # Its log
 
 

@@ -2,16 +2,17 @@
 
 import asyncio
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 
 import httpx
 import pytest
+from starlette.types import ASGIApp
 
-from host_tools.server import framing
+from host_tools.server import framing, limits
 from host_tools.server.app import application
 from host_tools.server.chunks import CHUNK_BYTES, KEEP_S
-from host_tools.server.keyring import Keyring
+from host_tools.server.keyring import Keyring, Keys
 from host_tools.server.service import Service
 from host_tools.server.store import Store
 from protocol import apdu
@@ -271,6 +272,38 @@ def test_an_upload_of_another_host_meets_the_first_one_and_both_get_the_answer(b
     assert send(client, upload, 0, 1_000).json() == answer.json()
 
 
+def posted(app: ASGIApp, upload: bytes, offset: int, content: bytes | AsyncIterator[bytes]) -> httpx.Response:
+    """`send` to an application in this process."""
+
+    async def post() -> httpx.Response:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://service") as client:
+            return await client.post(
+                path_of(upload[: framing.STATEMENT_BYTES]),
+                params={"offset": offset, "length": len(upload)},
+                content=content,
+                headers={"Content-Type": framing.MEDIA},
+            )
+
+    return asyncio.run(post())
+
+
+def test_what_came_before_nothing_more_did_is_kept(bank: Bank, client: httpx.Client, monkeypatch: pytest.MonkeyPatch):
+    shop, _ = sold(bank)
+    upload = upload_of(bank, client, shop)
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield upload[:-40]
+        await asyncio.Event().wait()
+
+    keys = Keyring({1: Keys(bank.operators[1].key, bank.operators[1].key)})
+    with monkeypatch.context() as patch:
+        patch.setattr(limits, "RECEIVE_TIMEOUT_S", 0.2)
+        response = posted(application(Service(bank.ledger, bank.store, keys)), upload, 0, pieces())
+    refused(response, 408, "too_slow")
+    assert arrived(client, upload) == len(upload) - 40
+    assert settlement_of(send(client, upload, len(upload) - 40)).certified
+
+
 def test_an_upload_that_is_settled_while_another_host_goes_on_with_it_begins_anew(bank: Bank, client: httpx.Client):
     """It is dropped between the two looks that the service takes at it."""
     shop, _ = sold(bank)
@@ -279,24 +312,13 @@ def test_an_upload_that_is_settled_while_another_host_goes_on_with_it_begins_ane
     store, answers = Store(bank.engine), []
     look = store.arrived
 
-    def look_and_be_overtaken(name: bytes) -> int:
-        at = look(name)
+    def look_and_be_overtaken(statement: bytes) -> int:
+        at = look(statement)
         answers.append(send(client, upload, at))
         return at
 
     store.arrived = look_and_be_overtaken
-    app = application(Service(bank.ledger, store, Keyring({})))
-
-    async def go_on() -> httpx.Response:
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=bank.service) as late:
-            return await late.post(
-                path_of(upload[: framing.STATEMENT_BYTES]),
-                params={"offset": 1_000, "length": len(upload)},
-                content=upload[1_000:],
-                headers={"Content-Type": framing.MEDIA},
-            )
-
-    response = asyncio.run(go_on())
+    response = posted(application(Service(bank.ledger, store, Keyring({}))), upload, 1_000, upload[1_000:])
     refused(response, 409, "wrong_offset")
     assert response.headers["Upload-Offset"] == "0"
     (answer,) = answers
