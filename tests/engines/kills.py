@@ -5,7 +5,8 @@
 
 A shop takes payments and syncs, or its customer does, or both at once. While the upload is at the ledger everything
 that can be killed is, and comes back. What the ledger has acknowledged must be there, once, and the books must balance;
-what it has not must still be taken when the same upload comes again.
+what it has not must still be taken when the same upload comes again. A run whose kills hardly ever meet a settlement
+has shown nothing, and fails.
 """
 
 import json
@@ -34,6 +35,7 @@ from tests.server.bank import Bank
 from tests.unit.world import Device
 
 KILLS = 200
+_KILLS_A_HIT = 5  # at most: about every second one meets a settlement
 _PAYMENTS = 4  # in each upload, of 1 minor unit each
 _LOADED = 1_000  # what the customer has
 
@@ -130,7 +132,7 @@ def kill_server(server: Server, kills: int, choices: random.Random) -> int:
 
         for _ in range(kills):
             place.trade(place.anybody(), settle)
-    return hits
+    return _enough(hits, kills)
 
 
 def kill_settling(kills: int, choices: random.Random) -> int:
@@ -160,7 +162,7 @@ def kill_settling(kills: int, choices: random.Random) -> int:
 
         for _ in range(kills):
             place.trade(place.anybody(), settle)
-    return hits
+    return _enough(hits, kills)
 
 
 def _settle_and_tell(town: Town, who: Device, statement: bytes, records: list[bytes], tell) -> None:
@@ -195,6 +197,11 @@ def kill_service(kills: int, choices: random.Random, url: str | None = None) -> 
         for _ in range(kills):
             place.trade_and_meet(lambda who: _carried(bank.service, who), kill)
         assert bank.stop() == 0
+    return _enough(hits, kills)
+
+
+def _enough(hits: int, kills: int) -> int:
+    assert hits * _KILLS_A_HIT >= kills, f"only {hits} of {kills} kills met a settlement"
     return hits
 
 

@@ -10,17 +10,18 @@ from tests.engines.fixtures import KINDS, every_engine
 from tests.engines.server import NotHere
 
 FEW = 3
+SEED = 4  # one of its moments is near the beginning: a run of which no kill meets a settlement fails
 
 
 def test_settling_process_is_killed_and_nothing_is_lost_or_twice():
-    assert kills.kill_settling(FEW, random.Random(1)) <= FEW
+    kills.kill_settling(FEW, random.Random(SEED))
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @every_engine
 def test_service_is_killed_while_hosts_sync_and_nothing_is_lost_or_twice(empty_ledger):
-    assert kills.kill_service(FEW, random.Random(1), empty_ledger) <= 2 * FEW
+    kills.kill_service(FEW, random.Random(SEED), empty_ledger)
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -31,4 +32,4 @@ def test_database_server_is_killed_while_it_settles_and_nothing_is_lost_or_twice
         pytest.skip(str(reason))
     with closing(server):
         server.start()
-        assert kills.kill_server(server, FEW, random.Random(1)) <= FEW
+        kills.kill_server(server, FEW, random.Random(SEED))
