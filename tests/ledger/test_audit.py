@@ -3,6 +3,7 @@
 Each test changes one thing by SQL, as somebody with the database's password could, and the audit must name it.
 """
 
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,11 +14,13 @@ from sqlalchemy import Connection, Table, create_engine, exists, func, select, u
 
 from host_tools.ledger import Ledger, books, loads
 from host_tools.ledger.audit import findings
+from host_tools.ledger.evidence import ROLLED_BACK
 from host_tools.ledger.schema import (
     accounts,
     certificates,
     devices,
     evidence,
+    from_frozen,
     info,
     journals,
     operators,
@@ -34,7 +37,7 @@ from host_tools.ledger.schema import (
 from host_tools.ledger.schema import loads as loads_table
 from host_tools.ledger.transfers import FOR_PAYEE, OUTDATED, PENDING, POSTED, VOID
 from protocol import apdu
-from protocol.objects import UNBLOCK_PIN
+from protocol.objects import UNBLOCK_PIN, Statement
 from tests.engines.fixtures import every_engine
 from tests.ledger.world import LOST_CONFIRM, LOST_TRANSFER, Link, Town, clone, pay_person, sale
 from tests.unit.world import KINDS, LinkLost, signer
@@ -220,7 +223,38 @@ def to(value: Any) -> Callable[[Any], Any]:
     return lambda _value: value
 
 
+def together(*changes: Change) -> Change:
+    def change(connection: Connection) -> None:
+        for each in changes:
+            each(connection)
+
+    return change
+
+
+def emptied(table: Table) -> Change:
+    return lambda connection: connection.execute(table.delete())
+
+
+def let_go(connection: Connection) -> None:
+    """Whoever is frozen, and all that says so in few words."""
+    for table in (evidence, from_frozen):
+        connection.execute(table.delete())
+    assert connection.execute(update(devices).where(devices.c.frozen.is_not(None)).values(frozen=None)).rowcount
+
+
+def answered(change: Callable[[list[str]], list[str]]) -> Callable[[str], str]:
+    """Other objects in an answer, which are in hexadecimal digits."""
+
+    def answer(kept: str) -> str:
+        values = json.loads(kept)
+        return json.dumps(values | {"objects": change(values["objects"])})
+
+    return answer
+
+
 posted = transfers.c.state == POSTED
+of_statement = func.substr(positions.c.proof, 1, 1) == bytes((Statement.TYPE,))
+settled = syncs.c.answer.is_not(None)
 at_head = (devices.c.id == positions.c.device) & (devices.c.head_seq == positions.c.seq)
 
 CHANGES: dict[str, tuple[Change, set[str]]] = {
@@ -363,6 +397,46 @@ CHANGES: dict[str, tuple[Change, set[str]]] = {
         changed(devices, "frozen", to("two histories"), devices.c.frozen.is_(None)),
         {"why it is frozen"},
     ),
+    "a double spender let go": (let_go, {"whether the device is frozen"}),
+    "a revoked device that may go on": (
+        changed(devices, "revoked", to(False), devices.c.revoked),
+        {"whether it is revoked"},
+    ),
+    "a device that is revoked": (
+        changed(devices, "revoked", to(True), ~devices.c.revoked, devices.c.frozen.is_(None)),
+        {"whether it is revoked"},
+    ),
+    "a lost device that may go on": (
+        changed(devices, "lost_at", to(5), ~devices.c.revoked, devices.c.frozen.is_(None)),
+        {"whether it is revoked"},
+    ),
+    "a journal that is shown higher": (changed(devices, "shown_seq", more(1_000)), {findings.SHOWN}),
+    "other Certificates higher": (
+        changed(devices, "other_seq", more(1_000)),
+        {"up to where it paid under other Certificates"},
+    ),
+    "a next load floor": (changed(devices, "next_load_floor", more(50)), {"its next load floor"}),
+    "a deleted sync": (deleted(syncs, settled), {"the sync of its Statement"}),
+    "deleted syncs": (emptied(syncs), {"the sync of its Statement"}),
+    "deleted syncs with their heads": (
+        together(emptied(syncs), emptied(positions)),
+        {"the sync that it was issued in"},
+    ),
+    "no answer": (changed(syncs, "answer", to(None), settled), {"its answer"}),
+    "another answer": (changed(syncs, "answer", to("[]"), settled), {"its answer"}),
+    "another object in an answer": (
+        changed(
+            syncs,
+            "answer",
+            answered(lambda objects: [*objects[:-1], objects[-1][::-1]]),
+            syncs.c.answer.contains('"certified": true'),
+        ),
+        {"what it was answered"},
+    ),
+    "an answer without its objects": (
+        changed(syncs, "answer", answered(lambda _: []), syncs.c.answer.contains('"certified": true')),
+        {"the sync that it was issued in"},
+    ),
     "a dispute lifted": (changed(devices, "cleared", more(9)), {"up to where its dispute is lifted"}),
     # what operators sign
     "a certificate": (changed(certificates, "certificate", flipped(50)), {"the Certificate's signature"}),
@@ -406,6 +480,8 @@ CHANGES: dict[str, tuple[Change, set[str]]] = {
         {"the OperatorCertificate's signature"},
     ),
     "an operator's key": (changed(operators, "key", flipped(0)), {"its certificate"}),
+    "a deleted resolution": (deleted(resolutions), {"a Resolution"}),
+    "no root": (emptied(info), {"how many rows it has", "the OperatorCertificate's signature"}),
     "the root's key": (changed(info, "root_key", flipped(0)), {"the OperatorCertificate's signature"}),
     "a revocation list": (changed(revocations, "revocations", flipped(-1)), {"the Revocations's signature"}),
     "a deleted list": (deleted(revocations), {"its number"}),
@@ -414,6 +490,22 @@ CHANGES: dict[str, tuple[Change, set[str]]] = {
     # what proves
     "evidence": (changed(evidence, "second", flipped(-1)), {"its digest"}),
     "deleted evidence": (deleted(evidence), {"why it is frozen"}),
+    "another kind of evidence": (changed(evidence, "kind", to(ROLLED_BACK)), {"what it proves"}),
+    "where two histories part": (changed(evidence, "position", more()), {"what it proves"}),
+    "where they part, twice": (
+        together(changed(evidence, "position", to(8)), changed(evidence, "what", to("two histories at record 8"))),
+        {"what it proves", "why it is frozen"},
+    ),
+    "why evidence froze it": (changed(evidence, "what", to("rolled back")), {"what it proves", "why it is frozen"}),
+    "a head's commitment": (
+        changed(positions, "hash", flipped(0), of_statement),
+        {"what its proof commits to", "a Statement's head"},
+    ),
+    "a head's commitment elsewhere": (
+        changed(positions, "seq", more(1_000), of_statement),
+        {"what its proof commits to", "a Statement's head"},
+    ),
+    "a deleted commitment": (deleted(positions, of_statement), {"a Statement's head"}),
     "a commitment": (
         changed(positions, "proof", flipped(-1)),
         {"the Statement's signature"},
@@ -432,6 +524,34 @@ def test_one_change_is_named(ledger: Ledger, name: str):
     found = ledger.audit()
     assert found.total > 0
     assert expected <= {difference.what for difference in found.differences}, found.differences
+
+
+def test_a_second_history_that_was_uploaded_is_found_beside_the_first(tmp_path: Path):
+    town = Town(tmp_path)
+    shop, wallet = town.device("shop", "terminal"), town.device("wallet", balance=500)
+    twin = clone(wallet)
+    sale(shop, wallet, 400)
+    sale(shop, twin, 380)
+    upload = town.statement(twin)
+    town.sync(wallet)
+    town.settle(twin, *upload)
+    assert town.ledger.audit().differences == []
+    tamper(town.ledger, together(let_go, changed(positions, "hash", flipped(0), ~of_statement)))
+    found = {difference.what for difference in town.ledger.audit().differences}
+    assert {"what its proof commits to", "whether the device is frozen"} <= found
+    town.ledger.close()
+
+
+def test_a_receipt_and_a_void_of_one_payment_are_found(tmp_path: Path):
+    town = Town(tmp_path)
+    shop, wallet = town.device("shop", "terminal"), town.device("wallet", balance=500)
+    sale(shop, wallet, 400)
+    town.sync(shop)
+    town.void(shop, bytes.fromhex(town.ledger.transfers(shop.id)[0]["hash"]))
+    assert town.ledger.audit().differences == []
+    tamper(town.ledger, let_go)
+    assert [one.what for one in town.ledger.audit().differences] == ["whether the device is frozen"]
+    town.ledger.close()
 
 
 def test_a_difference_says_what_where_and_both(ledger: Ledger):
