@@ -11,15 +11,18 @@ import json
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from sqlalchemy import create_engine, text
+
 from host_tools.ledger.settlement import BATCH
 from tests.benchmarks.memory import peak_bytes
-from tests.benchmarks.processes import Child, Settling, Verifying
+from tests.benchmarks.processes import Child, Settling, Verifying, Wrong
 from tests.benchmarks.uploads import Source
 from tests.engines.postgresql import PostgreSQL
 from tests.engines.seekdb import SeekDB
@@ -29,10 +32,25 @@ from tests.engines.server import NotHere, Server
 class RoomySeekDB(SeekDB):
     memory = log = "8G"  # with less it compacts its tables all the time, on the cores that are measured
 
+    def merge(self) -> None:
+        """What it does by itself every night: changes become part of its base."""
+        engine = create_engine(self.admin_url(), isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            merged = text("SELECT last_scn, status FROM oceanbase.DBA_OB_MAJOR_COMPACTION")
+            before = connection.execute(merged).one()
+            connection.execute(text("ALTER SYSTEM MAJOR FREEZE"))
+            deadline = time.monotonic() + MERGE_S
+            while (now := connection.execute(merged).one()).last_scn == before.last_scn or now.status != "IDLE":
+                if time.monotonic() > deadline:
+                    raise Wrong("seekdb does not end its merge")
+                time.sleep(1)
+        engine.dispose()
+
 
 ENGINES: dict[str, type[Server] | None] = {"sqlite": None, "postgresql": PostgreSQL, "oceanbase": RoomySeekDB}
 MUST_REACH = {"sqlite": 0.75, "postgresql": 0.60, "oceanbase": 0.40}
 MUST_STAY = 0.8  # of the rate, once the ledger is filled
+MERGE_S = 1_800
 WARM_UP = 1_000  # Transfers that start the processes and fill the caches
 
 
@@ -82,6 +100,9 @@ class Bench:
             tell(f"{start:,} of {transfers:,} are settled")
         if begun is not None:
             self._settling.result()
+        if isinstance(self._server, RoomySeekDB):
+            tell("the server merges what has changed")
+            self._server.merge()
 
     def finish(self) -> dict[str, Any]:
         """What there is to say in the end. Raises `Wrong` if the books do not add up."""
