@@ -21,6 +21,7 @@ from host_tools.ledger.schema import (
     revoked,
     submitted_proofs,
     transfers,
+    unlisted,
 )
 from protocol.objects import OPERATOR_PAYEE, Receipt, Resolution, Statement, Transfer, Void
 
@@ -31,6 +32,7 @@ def check(connection: Connection, keys: dict[int, bytes], signatures: Signatures
     """`keys` are the operators'."""
     _frozen(connection, findings)
     _revoked(connection, findings)
+    _waiting(connection, findings)
     _evidence(connection, signatures, findings)
     _decisions(connection, findings)
     _resolutions(connection, keys, signatures, findings)
@@ -64,6 +66,20 @@ def _revoked(connection: Connection, findings: Findings) -> None:
     ):
         for who, kept in connection.execute(query):
             findings.differ("whether it is revoked", f"device {who.hex()}", kept, why)
+
+
+def _waiting(connection: Connection, findings: Findings) -> None:
+    """Only who is frozen for fraud waits for a list, and who was lost for its own operator's."""
+    for row in connection.execute(
+        select(unlisted, devices.c.operator, devices.c.frozen, devices.c.lost_at).outerjoin(
+            devices, devices.c.id == unlisted.c.who
+        )
+    ):
+        theirs = row.operator != row.issuer
+        belongs = row.frozen not in (None, UNFUNDED) or (row.lost_at is not None and not theirs)
+        if not belongs or row.theirs != theirs:
+            where = f"device {row.who.hex()}, operator {row.issuer}"
+            findings.differ("whether it waits for a list", where, "waits", "as it is frozen or lost, and whose it is")
 
 
 def _evidence(connection: Connection, signatures: Signatures, findings: Findings) -> None:
