@@ -154,8 +154,9 @@ def _due(connection: Connection, operator: int, now: int) -> tuple[set[bytes], d
 
 
 def _wait_no_more(connection: Connection, operator: int, those: Collection[bytes]) -> None:
-    """The whole key is named, so that nothing else is locked on any engine."""
+    """They stand on the operator's list, or need not."""
     if those:
+        # The whole key, so that no engine locks other rows
         named = unlisted.c.theirs.in_([False, True]), unlisted.c.who.in_(those)
         connection.execute(unlisted.delete().where(unlisted.c.issuer == operator, *named))
 
