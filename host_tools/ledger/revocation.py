@@ -129,21 +129,23 @@ def publish_blocked(connection: Connection, signer: Signer, operator: int, now: 
         _publish(connection, signer, operator, added, now)
 
 
+_ENDS = select(devices.c.id, devices.c.valid_until)
+
+
 def _due(connection: Connection, operator: int, now: int) -> tuple[set[bytes], dict[bytes, int]]:
     """Of those who wait for the operator's list: who needs no entry, and whom it would add, as far as there is room.
 
     No more are looked at than a list can hold.
     """
-    those = select(unlisted.c.theirs, unlisted.c.who, devices.c.valid_until).join(
-        devices, devices.c.id == unlisted.c.who
-    )
-    first = those.where(unlisted.c.issuer == operator).order_by(unlisted.c.theirs, unlisted.c.who)
-    waiting = connection.execute(first.limit(MAX_REVOCATIONS)).all()
+    those = select(unlisted.c.theirs, unlisted.c.who).where(unlisted.c.issuer == operator)
+    first = those.order_by(unlisted.c.theirs, unlisted.c.who).limit(MAX_REVOCATIONS)
+    waiting = connection.execute(first).all()
     if not waiting:
         return set(), {}
     listed = _listed(connection, operator)
-    needless = {who for _, who, valid_until in waiting if who in listed or valid_until < _last_day(now)}
-    missing = [(foreign, who) for foreign, who, _ in waiting if who not in needless]
+    ends = {bytes(who): last for who, last in bulk.fetch(connection, _ENDS, devices.c.id, [who for _, who in waiting])}
+    needless = {who for _, who in waiting if who in listed or ends[who] < _last_day(now)}
+    missing = [(foreign, who) for foreign, who in waiting if who not in needless]
     room = MAX_REVOCATIONS - len(listed)
     if len(missing) > room:
         expired = _expired(connection, listed, now)

@@ -7,7 +7,7 @@ statements of many rows quickly, where binary values stand as hex literals, and 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from types import ModuleType
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, Table, bindparam, literal_column
@@ -16,6 +16,8 @@ from host_tools.ledger.bulk import mysql, postgresql, sqlite
 from host_tools.ledger.bulk.joined import Keys
 from host_tools.ledger.bulk.neighbours import stretches
 from host_tools.ledger.schema import MAX_NAMED
+
+T = TypeVar("T")
 
 # To put a statement together takes longer than to run it for one device. It is done once for queries that live as long
 # as the program.
@@ -66,9 +68,8 @@ def rows(connection: Connection, query: Select, column: ColumnElement, wanted: I
     statement = prepared.get(str(column))
     if statement is None:
         statement = prepared[str(column)] = query.where(column.in_(bindparam(_MARKS, expanding=True)))
-    keys = list(wanted)
-    for start in range(0, len(keys), MAX_NAMED):
-        yield from connection.execute(statement, {_MARKS: keys[start : start + MAX_NAMED]})
+    for some in _shares(wanted, _engine(connection).MAX_LISTED):
+        yield from connection.execute(statement, {_MARKS: some})
 
 
 def fetch(
@@ -82,8 +83,8 @@ def fetch(
     if not ids:
         return
     statement = _text(connection, query, column)
-    for start in range(0, len(ids), MAX_NAMED):
-        named, parameters = _engine(connection).any_of(ids[start : start + MAX_NAMED])
+    for some in _shares(ids, _engine(connection).MAX_LISTED):
+        named, parameters = _engine(connection).any_of(some)
         yield from _fetched(connection, statement.replace("= " + _MARKS, named), parameters)
 
 
@@ -132,9 +133,9 @@ def around(
         yield from _engine(connection).around(partial(_fetched, connection), table, keys, columns, some, floors)
 
 
-def _shares(values: Iterable[tuple]) -> Iterator[list[tuple]]:
+def _shares(values: Iterable[T], most: int = MAX_NAMED) -> Iterator[list[T]]:
     listed = list(values)
-    return (listed[start : start + MAX_NAMED] for start in range(0, len(listed), MAX_NAMED))
+    return (listed[start : start + most] for start in range(0, len(listed), most))
 
 
 def _fetched(connection: Connection, statement: str, parameters: tuple) -> list[tuple]:

@@ -11,7 +11,10 @@ from host_tools.ledger.bulk.literals import literal, names, own
 from host_tools.ledger.bulk.neighbours import NEAR, Fetch, Stretch
 from host_tools.ledger.schema import MAX_NAMED
 
+MAX_LISTED = 999  # a longer list OceanBase makes into a table, and reads all of the one that is asked
 _MAX_JOINED = 2_000  # bytes of a value where no column says how long it may be
+# For each row that is given, look for it: OceanBase, which knows nothing of a table in JSON, may read all of the other
+_FROM_GIVEN = "/*+ LEADING(c t) USE_NL(c t) */"
 
 
 def insert(connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[tuple], same: Mapping) -> None:
@@ -48,13 +51,20 @@ def _taken(table: Table, name: str) -> str:
 
 
 def update(connection: Connection, table: Table, keys: Sequence[str], columns: Sequence[str], rows) -> None:
-    changed = ", ".join(f"{table.name}.{column} = {_taken(table, column)}" for column in columns)
-    which = " AND ".join(f"{table.name}.{key} = {_taken(table, key)}" for key in keys)
     if any(len(value) > _MAX_JOINED for row in rows for value in row if isinstance(value, bytes | str)):
         _update_rows(connection, table, keys, columns, rows)
         return
-    named, listed = _joined(table, [*columns, *keys], rows)
-    connection.exec_driver_sql(f"UPDATE {table.name} JOIN {named} ON {which} SET {changed}", (listed,))
+    changed = ", ".join(f"t.{column} = {_taken(table, column)}" for column in columns)
+    _update_joined(connection, table, keys, changed, [*columns, *keys], rows)
+
+
+def _update_joined(
+    connection: Connection, table: Table, keys: Sequence[str], changed: str, given: Sequence[str], rows: Iterable[tuple]
+) -> int:
+    named, listed = _joined(table, given, rows)
+    which = " AND ".join(f"t.{key} = {_taken(table, key)}" for key in keys)
+    statement = f"UPDATE {_FROM_GIVEN} {table.name} t JOIN {named} ON {which} SET {changed}"
+    return connection.exec_driver_sql(statement, (listed,)).rowcount
 
 
 def _update_rows(
@@ -67,13 +77,7 @@ def _update_rows(
 
 
 def add(connection: Connection, table: Table, key: str, column: str, changes: list[tuple]) -> int:
-    name = table.name
-    named, listed = _joined(table, [key, column], changes)
-    return connection.exec_driver_sql(
-        f"UPDATE {name} JOIN {named} ON {name}.{key} = {_taken(table, key)}"
-        f" SET {name}.{column} = {name}.{column} + c.{column}",
-        (listed,),
-    ).rowcount
+    return _update_joined(connection, table, [key], f"t.{column} = t.{column} + c.{column}", [key, column], changes)
 
 
 def any_of(ids: Sequence) -> tuple[str, tuple]:
@@ -114,9 +118,6 @@ def around(
         yield row
     if farther:
         yield from fetch(*above(table, keys, columns, [(which, floors[which]) for which in farther]))
-
-
-_FROM_GIVEN = "/*+ LEADING(c t) USE_NL(c t) */"  # OceanBase takes a table in JSON for one that nothing is known of
 
 
 def _given(table: Table, wanted: Sequence[str], rows: Iterable[tuple]) -> tuple[str, str]:

@@ -8,6 +8,9 @@ from sqlalchemy import Connection, Table
 from host_tools.ledger.bulk import joined
 from host_tools.ledger.bulk.literals import names, own
 from host_tools.ledger.bulk.neighbours import Fetch, Stretch
+from host_tools.ledger.schema import MAX_NAMED
+
+MAX_LISTED = MAX_NAMED
 
 
 def insert(connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[tuple], same: Mapping) -> None:
