@@ -14,6 +14,7 @@ class SeekDB(Server):
     name = "seekdb"
     memory = "1G"  # the least that it runs with
     log = "2G"
+    settings: dict[str, int] = {}  # besides
 
     def prepare(self) -> None:
         found = importlib.util.find_spec("pylibseekdb")
@@ -24,8 +25,9 @@ class SeekDB(Server):
 
     def command(self) -> list[str]:
         sizes = (f"memory_budget={self.memory}", f"log_disk_size={self.log}")
-        settings = (*sizes, f"_private_buffer_size={_LOGGED_AT_COMMIT}")
-        options = [word for setting in settings for word in ("--parameter", setting)]
+        others = (f"{name}={value}" for name, value in self.settings.items())
+        given = (*sizes, f"_private_buffer_size={_LOGGED_AT_COMMIT}", *others)
+        options = [word for setting in given for word in ("--parameter", setting)]
         where = ["--nodaemon", "--port", str(self._port), "--base-dir", str(self.folder / "data")]
         return ["env", "TELEMETRY_ENABLED=false", str(self._binary), *where, *options]
 
