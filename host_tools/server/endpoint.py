@@ -6,6 +6,7 @@ one that the endpoint takes.
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -171,14 +172,22 @@ def _check_media(request: Request, wanted: str) -> None:
 
 
 async def body_of(request: Request) -> AsyncIterator[bytes]:
-    """The pieces of the body as they come. Raises `TooSlow`, and `ClientDisconnect` when no more will."""
+    """The pieces of the body as they come. Raises `TooSlow`, and `ClientDisconnect` when no more will.
+
+    The client's time runs while the service waits for it, and what comes gives some of it back: whoever sends a byte a
+    minute holds a connection no longer than whoever sends none.
+    """
     pieces = request.stream()
+    left_s = float(limits.RECEIVE_TIMEOUT_S)
     while True:
+        began = time.monotonic()
         try:
-            async with asyncio.timeout(limits.RECEIVE_TIMEOUT_S):
+            async with asyncio.timeout(left_s):
                 piece = await anext(pieces)
         except StopAsyncIteration:
             return
         except TimeoutError:
             raise TooSlow from None
+        left_s += began - time.monotonic() + len(piece) / limits.RECEIVE_BYTES_PER_S
+        left_s = min(left_s, limits.RECEIVE_TIMEOUT_S)
         yield piece

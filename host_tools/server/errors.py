@@ -101,7 +101,7 @@ class MethodNotAllowed(ServiceError):
 
 
 class TooSlow(ServiceError):
-    """Nothing of the body came for too long; what had come of an upload is kept."""
+    """Nothing of the body came for too long, or too little; what had come of an upload is kept."""
 
     said = Said(408, "too_slow")
 

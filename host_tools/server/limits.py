@@ -18,6 +18,7 @@ CONNECTIONS_MAX = 2000
 CONNECTIONS_PER_ADDRESS = 500  # each of a shop's 200 hosts may have two, and nobody has all
 UPLOADS_WAITING_MAX = 1000  # whole uploads that wait to be settled
 RECEIVE_TIMEOUT_S = 60  # a client of which nothing comes for so long has gone
+RECEIVE_BYTES_PER_S = 200  # and one that is slower than this for so long; a modem of 2,400 baud is not
 GRACE_S = 30  # how long a stop waits for what is under way
 
 

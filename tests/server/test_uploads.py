@@ -24,6 +24,7 @@ from tests.unit.world import Device
 
 JUNK = b"\xff" * 2_000
 NEVER = 400  # times a test looks before it says that something does not happen
+PAUSE_S = 0.1  # between two bytes of a slow client
 
 
 def sold(bank: Bank, amount: int = 300) -> tuple[Device, Device]:
@@ -287,21 +288,57 @@ def posted(app: ASGIApp, upload: bytes, offset: int, content: bytes | AsyncItera
     return asyncio.run(post())
 
 
-def test_what_came_before_nothing_more_did_is_kept(bank: Bank, client: httpx.Client, monkeypatch: pytest.MonkeyPatch):
-    shop, _ = sold(bank)
-    upload = upload_of(bank, client, shop)
+def hang(_: bytes) -> AsyncIterator[bytes]:
+    async def pieces() -> AsyncIterator[bytes]:
+        await asyncio.Event().wait()
+        yield b""
+
+    return pieces()
+
+
+async def drip(rest: bytes) -> AsyncIterator[bytes]:
+    for at in range(len(rest)):
+        await asyncio.sleep(PAUSE_S)
+        yield rest[at : at + 1]
+
+
+def posted_slowly(
+    bank: Bank, upload: bytes, rest: int, come: Callable[[bytes], AsyncIterator[bytes]]
+) -> httpx.Response:
+    """To a service that waits ten pauses long. The last `rest` bytes come as `come` lets them."""
 
     async def pieces() -> AsyncIterator[bytes]:
-        yield upload[:-40]
-        await asyncio.Event().wait()
+        yield upload[:-rest]
+        async for piece in come(upload[-rest:]):
+            yield piece
 
     keys = Keyring({1: Keys(bank.operators[1].key, bank.operators[1].key)})
-    with monkeypatch.context() as patch:
-        patch.setattr(limits, "RECEIVE_TIMEOUT_S", 0.2)
-        response = posted(application(Service(bank.ledger, bank.store, keys)), upload, 0, pieces())
-    refused(response, 408, "too_slow")
-    assert arrived(client, upload) == len(upload) - 40
-    assert settlement_of(send(client, upload, len(upload) - 40)).certified
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(limits, "RECEIVE_TIMEOUT_S", 10 * PAUSE_S)
+        return posted(application(Service(bank.ledger, bank.store, keys)), upload, 0, pieces())
+
+
+@pytest.mark.parametrize("come", [hang, drip])
+def test_what_came_before_nothing_more_did_or_hardly_anything_is_kept(
+    bank: Bank, client: httpx.Client, come: Callable[[bytes], AsyncIterator[bytes]]
+):
+    shop, _ = sold(bank)
+    upload = upload_of(bank, client, shop)
+    refused(posted_slowly(bank, upload, 100, come), 408, "too_slow")
+    here = arrived(client, upload)
+    assert len(upload) - 100 <= here < len(upload)
+    assert settlement_of(send(client, upload, here)).certified
+
+
+def test_a_body_may_take_its_time_if_enough_of_it_comes(
+    bank: Bank, client: httpx.Client, monkeypatch: pytest.MonkeyPatch
+):
+    shop, _ = sold(bank)
+    upload = upload_of(bank, client, shop)
+    monkeypatch.setattr(limits, "RECEIVE_BYTES_PER_S", 1)
+    response = posted_slowly(bank, upload, 20, lambda rest: drip(rest[:-1]))
+    assert (response.status_code, response.json()) == (202, {"offset": len(upload) - 1})
+    assert settlement_of(send(client, upload, len(upload) - 1)).certified
 
 
 def test_an_upload_that_is_settled_while_another_host_goes_on_with_it_begins_anew(bank: Bank, client: httpx.Client):
