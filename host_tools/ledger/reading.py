@@ -25,7 +25,7 @@ from protocol.layout import SIGNATURE_BYTES, SignedLayout
 from protocol.objects import KEY_BYTES, Load, Receipt, Resolution, Transfer, Void, device_id
 from protocol.records import Closing, Installation, Loading, Record
 
-MAX_KEYS = 1_000_000  # of devices, kept in memory: 150 MB; then all are forgotten
+MAX_KEYS = 200_000  # of devices, kept in memory: 35 MB; then all are forgotten
 
 _SIGNED = {kind.TYPE: kind.__name__ for kind in (Transfer, Receipt, Load, Void)}
 
