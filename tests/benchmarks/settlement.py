@@ -133,9 +133,10 @@ def measure(engine: str, options: argparse.Namespace) -> dict[str, Any]:
             after = f"{engine} after {options.fill:,}, round"
             filled = [told(f"{after} {number + 1}", bench.round()) for number in range(options.rounds)]
             ended.append(bench.finish())
-        facts["filled"] = {"transfers_before": options.fill, **rates(filled)}
-        facts["flatness"] = round(facts["filled"]["settled_per_second"] / facts["settled_per_second"], 3)
+        filled_rates = facts["filled"] = {"transfers_before": options.fill, **rates(filled)}
+        facts["flatness"] = round(filled_rates["settled_per_second"] / facts["settled_per_second"], 3)
         facts["flatness_must_reach"] = MUST_STAY
+        facts["flatness_of_ratio"] = round(filled_rates["ratio"] / facts["ratio"], 3)
     return facts | {
         "peak_memory_bytes": max(one["peak_memory_bytes"] for one in ended),
         "server_peak_memory_bytes": max(one["server_peak_memory_bytes"] or 0 for one in ended) or None,
