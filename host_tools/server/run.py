@@ -19,9 +19,15 @@ from host_tools.server.keyring import Keyring, Keys
 from host_tools.server.service import Service
 from host_tools.server.store import Store
 
+try:
+    import resource
+except ImportError:  # Windows has no such limit
+    resource = None
+
 _KEEP_ALIVE_S = 30  # longer than a carrier pauses between two requests
 _HEAD_MAX_BYTES = 16_384  # of a request: its line and headers
 _BACKLOG = 1024  # connections that the system keeps while we are busy
+_FILES = limits.CONNECTIONS_MAX + 200  # with the database's, the log and what Python has open
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,7 @@ def serve(service: Service, place: Place, ready: Callable[[str], None]) -> None:
     host = f"[{place.host}]" if family == socket.AF_INET6 else place.host
     url = f"{'https' if place.certificate else 'http'}://{host}:{listener.getsockname()[1]}"
     logs.begin()
+    _allow_files()
     server = uvicorn.Server(_config(application(service, started=lambda: ready(url)), place))
 
     def stop(*_: object) -> None:
@@ -64,6 +71,16 @@ def serve(service: Service, place: Place, ready: Callable[[str], None]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     server.run(sockets=[listener])
+
+
+def _allow_files() -> None:
+    """A descriptor for each connection: systems give a process 1,024 until it asks for more."""
+    if resource is None:
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def _config(app: ASGIApp, place: Place) -> uvicorn.Config:

@@ -2,13 +2,15 @@
 
 import asyncio
 import json
+import resource
 import socket
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 import uvicorn
 
@@ -17,12 +19,13 @@ from host_tools.server.app import application
 from host_tools.server.run import Place, _config
 from host_tools.server.service import Service
 from host_tools.server.store import Store
-from tests.server.bank import path_of
+from tests.server.bank import Bank, path_of
 from tests.server.test_network import certificate
 from tests.server.test_service import service_in
 
 SHORT_S = 0.5
 HERE = "127.0.0.1"
+FEW_FILES = 256
 HALF = b"GET /health HTTP/1.1\r\nHost: x\r\n"
 
 
@@ -184,3 +187,18 @@ def test_what_is_no_request_is_refused_in_the_same_shape(tmp_path: Path, sent: b
         writer.close()
 
     served(tmp_path, send)
+
+
+def test_more_connections_than_a_process_may_begin_with(tmp_path: Path):
+    """The system lets it have more files once it asks."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with Bank(tmp_path) as bank, ExitStack() as stack:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (FEW_FILES, hard))
+        try:
+            where = httpx.URL(bank.start())
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for _ in range(FEW_FILES + 100):
+            connection = stack.enter_context(socket.create_connection((where.host, where.port), timeout=20))
+            connection.sendall(HALF + b"\r\n")
+            assert connection.recv(100).startswith(b"HTTP/1.1 200 ")
