@@ -19,7 +19,7 @@ from protocol.objects import OPERATOR_PAYEE
 _check_days = cast(Callable[[Limits, int], None], device_rules.check_days)
 _check_visible = cast(Callable[[Credit | Debit, Limits, Limits, bool], None], device_rules.check_visible)
 
-MAX_CERTIFICATES = 50_000  # kept in memory: 50 MB; then all are forgotten
+MAX_CERTIFICATES = 25_000  # kept in memory: 25 MB; then all are forgotten
 
 
 class _Row(NamedTuple):
