@@ -28,7 +28,8 @@ AUDIT_TIMEOUT_S = 6 * 3_600  # of an audit, which reads everything on one state 
 IDLE_TIMEOUT_S = 300  # of an open transaction: a program that hangs must not hold its locks for ever
 SQLITE_PAGE_BYTES = 16_384  # of a new file: a batch changes keys all over an index, and fewer pages the larger they are
 SQLITE_CACHE_KIB = 65_536  # the pages that a batch changes, and the way to them; the default is 2,000
-SQLITE_LOG_PAGES = 4_000  # 64 MB of log before it goes into the file: pages that batches change again are written once
+SQLITE_READER_CACHE_KIB = 8_192  # the way to what one transaction reads: the next one finds it outdated
+SQLITE_LOG_PAGES = 16_000  # 256 MB of log before it goes into the file: pages that batches change again go once
 RECYCLE_S = 1_800  # connections are renewed before servers and balancers between drop them for being idle
 
 DRIVERS = ("sqlite", "sqlite+pysqlite", "postgresql+psycopg", "mysql+pymysql")
@@ -45,10 +46,7 @@ def connect(url: str | URL, answer_timeout_s: int = ANSWER_TIMEOUT_S) -> Engine:
     if parsed.drivername not in DRIVERS:
         raise InvalidInput(f"The ledger does not run on {parsed.drivername}", f"Choose among {', '.join(DRIVERS)}")
     if backend == "sqlite":
-        engine = create_engine(parsed, connect_args={"timeout": LOCK_TIMEOUT_S})
-        event.listen(engine, "connect", _prepare_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
-        return engine
+        return _sqlite(parsed, SQLITE_CACHE_KIB)
     # One round trip before each use finds out what died meanwhile, before it leaves an issue unknown
     pool = {"pool_pre_ping": True, "pool_recycle": RECYCLE_S}
     if backend == "postgresql":
@@ -72,20 +70,33 @@ def connect(url: str | URL, answer_timeout_s: int = ANSWER_TIMEOUT_S) -> Engine:
 
 
 def reader(engine: Engine) -> Engine:
-    """The same database for transactions that only read: they see one state of it and do not wait for writers."""
+    """The same database for transactions that only read (`reading`), beside those that write; disposed of with it.
+
+    SQLite's have connections of their own: what a connection keeps in memory is void once another one has written, so
+    the writers' must not go around among readers.
+    """
+    if not _is_file(engine.url):
+        return reading(engine)
+    readers = _sqlite(engine.url, SQLITE_READER_CACHE_KIB)
+    event.listen(engine, "engine_disposed", lambda _engine: readers.dispose())
+    return reading(readers)
+
+
+def auditor(engine: Engine) -> Engine:
+    """The same database for a reader that takes long, on connections of its own; to be disposed of."""
+    return reading(connect(engine.url, AUDIT_TIMEOUT_S))
+
+
+def reading(engine: Engine) -> Engine:
+    """The same connections for transactions that only read: they see one state of it and do not wait for writers."""
     if engine.dialect.name == "sqlite":
         return engine.execution_options(**{_READS_ONLY: True})
     return engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
 
-def auditor(engine: Engine) -> Engine:
-    """A `reader` of the same database for what takes long, with connections of its own; to be disposed of."""
-    return reader(connect(engine.url, AUDIT_TIMEOUT_S))
-
-
 def keep_log_ahead(engine: Engine) -> None:
     """Of a new SQLite file, which remembers it: a commit is one write and one fsync, and readers do not wait for it."""
-    if engine.dialect.name == "sqlite" and engine.url.database not in (None, "", ":memory:"):
+    if _is_file(engine.url):
         connection = engine.raw_connection()
         connection.cursor().execute("PRAGMA journal_mode = WAL")
         connection.close()
@@ -109,12 +120,25 @@ def _drop_lost(context: ExceptionContext) -> None:
 sqlite3.register_adapter(bytes, bytes)  # the driver asks of each value other than a number or a text how to write it
 
 
-def _prepare_sqlite(connection: sqlite3.Connection, _record) -> None:
+def _is_file(url: URL) -> bool:
+    """A database in memory is gone with its only connection."""
+    return url.get_backend_name() == "sqlite" and url.database not in (None, "", ":memory:")
+
+
+def _sqlite(url: URL, cache_kib: int) -> Engine:
+    pool = {"pool_use_lifo": True} if _is_file(url) else {}  # who wrote last knows the file best
+    engine = create_engine(url, connect_args={"timeout": LOCK_TIMEOUT_S}, **pool)
+    event.listen(engine, "connect", lambda connection, _record: _prepare_sqlite(connection, cache_kib))
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, cache_kib: int) -> None:
     connection.isolation_level = None  # the driver's own BEGIN comes too late, and not before a SELECT
     connection.execute(f"PRAGMA page_size = {SQLITE_PAGE_BYTES}")
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA synchronous = FULL")
-    connection.execute(f"PRAGMA cache_size = -{SQLITE_CACHE_KIB}")
+    connection.execute(f"PRAGMA cache_size = -{cache_kib}")
     connection.execute(f"PRAGMA wal_autocheckpoint = {SQLITE_LOG_PAGES}")
 
 

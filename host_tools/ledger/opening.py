@@ -37,7 +37,7 @@ def create(url: str) -> Engine:
 def open_existing(url: str) -> Engine:
     """Open a ledger made by `create`. Raises `LedgerMissing`, `LedgerUnavailable` or `NotALedger`."""
     engine = _existing(url)
-    with _answering(url), engines.reader(engine).begin() as connection:
+    with _answering(url), engines.reading(engine).begin() as connection:
         revision = _revision(connection, url)
         newest = _scripts(connection).get_current_head()
     if revision != newest:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pymysql
 import pytest
-from sqlalchemy import event, select
+from sqlalchemy import Engine, event, select
 
 from host_tools.city.population import payee_uploads, population
 from host_tools.ledger import Ledger, Settlement, Upload, bulk, engines, evidence, revocation
@@ -26,8 +26,15 @@ def statements(town):
     def note(_connection, _cursor, statement, parameters, _context, _many):
         seen.append((statement, parameters))
 
-    event.listen(town.ledger._engine, "before_cursor_execute", note)
+    for engine in engines_of(town.ledger):
+        event.listen(engine, "before_cursor_execute", note)
     return seen
+
+
+def engines_of(ledger: Ledger) -> list[Engine]:
+    """Those with connections of their own: listeners of the writers' hear the readers too where they share them."""
+    readers, writers = ledger._reader, ledger._engine
+    return [writers] if readers.pool is writers.pool else [writers, readers]
 
 
 def whole_tables_read(town, statements) -> set[str]:
@@ -38,7 +45,7 @@ def whole_tables_read(town, statements) -> set[str]:
 
 def _scanned_by_sqlite(engine, asked) -> set[str]:
     found = set()
-    with engines.reader(engine).connect() as connection:
+    with engines.reading(engine).connect() as connection:
         for text, parameters in asked.items():
             lines = [row[-1].split() for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", parameters)]
             found |= {words[1] for words in lines if words[0] == "SCAN" and words[1:] != ["CONSTANT", "ROW"]}
@@ -136,7 +143,6 @@ class Cost:
 def counted(ledger: Ledger):
     """The cost of all that the ledger does meanwhile."""
     cost, running = Cost(), [""]
-    engine = ledger._engine
 
     def statement(_connection, _cursor, text, _parameters, _context, _many):
         cost.statements += 1
@@ -155,10 +161,11 @@ def counted(ledger: Ledger):
         connection.set_progress_handler(None, 0)
 
     listened = [("before_cursor_execute", statement), ("checkout", checkout), ("checkin", checkin)]
-    for name, listener in listened:
+    listeners = [(engine, name, listener) for engine in engines_of(ledger) for name, listener in listened]
+    for engine, name, listener in listeners:
         event.listen(engine, name, listener)
     yield cost
-    for name, listener in listened:
+    for engine, name, listener in listeners:
         event.remove(engine, name, listener)
 
 

@@ -4,6 +4,7 @@ import sqlite3
 from typing import Any
 
 import pytest
+from sqlalchemy import event
 
 from host_tools.ledger import Ledger
 from host_tools.ledger.books import MAX_AMOUNT
@@ -79,6 +80,24 @@ def test_ledger_can_be_read_while_another_program_writes(town, monkeypatch):
     reading.check()
     reading.close()
     other.close()
+
+
+def test_what_reads_a_file_leaves_the_writers_connection_alone_and_closes_with_the_ledger(town):
+    """One connection settles for as long as it can, with what it knows of the file in memory."""
+    writers: list[object] = []
+    event.listen(town.ledger._engine, "checkout", lambda connection, *_: writers.append(connection))
+    town.ledger.reconciliation()
+    assert writers == []
+    for connection in [town.ledger._engine.raw_connection(), town.ledger._engine.raw_connection()]:
+        connection.close()  # two that wrote at a time, as far as the file lets them
+    writers.clear()
+    for name in ("one", "another"):
+        town.ledger.open_account(1, name)
+        town.ledger.reconciliation()
+    assert len(writers) == 2 and len(set(map(id, writers))) == 1
+    assert town.ledger._reader.pool.checkedin() == 1
+    town.ledger.close()
+    assert town.ledger._reader.pool.checkedin() == 0
 
 
 def test_ledger_is_not_made_over_another(town):
